@@ -1,0 +1,5 @@
+"""sparsegen_classic."""
+
+from sparsegen_classic._version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,83 @@
+"""The one parallel loop: a thread pool over fixed-size blocks of samples.
+
+Kernels are serial and release the GIL; each block writes its own slice of preallocated outputs. The
+blocks do not depend on ``n_jobs`` and BLAS runs on one thread inside them, so neither do the bits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from joblib import effective_n_jobs
+from threadpoolctl import ThreadpoolController
+
+
+def for_blocks(
+    function: Callable[[slice], Any], n_samples: int, block_size: int, n_jobs: int | None = None
+) -> None:
+    """Call ``function(slice)`` once for every block of ``range(n_samples)``, on up to ``n_jobs`` threads.
+
+    ``n_jobs`` follows joblib (None = 1 unless a ``parallel_config`` says otherwise, -1 = all cores). The
+    first exception stops the loop and is raised.
+    """
+    slices = [slice(start, min(start + block_size, n_samples)) for start in range(0, n_samples, block_size)]
+    n_threads = min(effective_n_jobs(n_jobs), len(slices))
+    with single_threaded_blas():
+        if n_threads <= 1:
+            for block in slices:
+                function(block)
+            return
+        pending = iter(slices)
+        take, stop = threading.Lock(), threading.Event()
+
+        def work() -> None:
+            while not stop.is_set():
+                with take:
+                    block = next(pending, None)
+                if block is None:
+                    return
+                try:
+                    function(block)
+                except BaseException:
+                    stop.set()
+                    raise
+
+        with ThreadPoolExecutor(n_threads) as pool:
+            workers = [pool.submit(work) for _ in range(n_threads)]
+            try:
+                for worker in workers:
+                    worker.result()
+            finally:
+                stop.set()  # an interrupt lands here: let the threads finish their block and leave
+
+
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limit: Any = None
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Limit BLAS to one thread; safe to enter from several threads at once (the last one out restores)."""
+    global _blas_users, _blas_limit
+    with _blas_lock:
+        _blas_users += 1
+        if _blas_users == 1:
+            _blas_limit = _controller().limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                _blas_limit.restore_original_limits()
