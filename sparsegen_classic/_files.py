@@ -16,7 +16,9 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; give a file name")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; choose another name, or overwrite it on purpose (--force, overwrite=True)")
+        raise FileExistsError(
+            f"{path} exists; choose another name, or overwrite it on purpose (--force, overwrite=True)"
+        )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the directory {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):

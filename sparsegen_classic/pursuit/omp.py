@@ -1,0 +1,204 @@
+"""Orthogonal matching pursuit, signed and non-negative, over blocks of signals."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array
+
+from sparsegen_classic._kernels.nn_omp import nn_omp_block
+from sparsegen_classic._kernels.omp import omp_block
+from sparsegen_classic._parallel import for_blocks
+from sparsegen_classic._validation import check_integer
+
+_BLOCK_BYTES = 2**19  # correlations of one block: they stay in the cache of a core
+
+
+def orthogonal_mp(
+    X: ArrayLike,
+    components: ArrayLike,
+    n_nonzero_coefs: int | None = None,
+    tol: float | ArrayLike | None = None,
+    positive: bool = False,
+    *,
+    n_jobs: int | None = None,
+) -> sparse.csr_array:
+    """Code signals by orthogonal matching pursuit (textbook OMP).
+
+    Each step takes the atom most correlated with the residual and refits all chosen coefficients by least
+    squares. Equal correlations are settled by the lower index.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Signals, float32 or float64 (anything else is converted to float64).
+    components : array-like of shape (n_components, n_features)
+        Dictionary with atoms as rows of unit norm (to within 1e-2).
+    n_nonzero_coefs : int, default=None
+        Largest number of atoms a signal may use, between 1 and ``n_components``. None means
+        ``max(1, n_features // 10)`` without ``tol`` and ``min(n_features, n_components)`` with it.
+    tol : float or array-like of shape (n_samples,), default=None
+        Stop as soon as the squared residual norm is at most ``tol`` (one for all, or one a sample). Computed
+        in float64.
+    positive : bool, default=False
+        Non-negative OMP: atoms are picked by their signed correlation and refitted by non-negative least
+        squares, so every coefficient is at least 0. Computed in float64.
+    n_jobs : int, default=None
+        Number of threads, as in joblib. The result does not depend on it.
+
+    Returns
+    -------
+    codes : scipy.sparse.csr_array of shape (n_samples, n_components)
+        ``X ~ codes @ components``, in the dtype of ``X``; exact zeros are left out.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, values are not finite, atoms are not of unit norm, or a parameter is out of
+        range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once a call, if signals stopped early because their next atom was linearly dependent on the chosen.
+
+    References
+    ----------
+    Y. C. Pati, R. Rezaiifar, P. S. Krishnaprasad, "Orthogonal matching pursuit", Asilomar 1993.
+    R. Rubinstein, M. Zibulevsky, M. Elad, "Efficient implementation of the K-SVD algorithm using batch
+    orthogonal matching pursuit", Technion CS-2008-08.
+    A. M. Bruckstein, M. Elad, M. Zibulevsky, "On the uniqueness of nonnegative sparse solutions to
+    underdetermined systems of equations", IEEE Trans. Information Theory 54 (2008).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsegen_classic import orthogonal_mp
+    >>> atoms = np.array([[1, 0], [0, 1], [2**-0.5, 2**-0.5]])
+    >>> orthogonal_mp([[3.0, 1.0], [2.0, 2.0]], atoms, n_nonzero_coefs=2).toarray().round(6)
+    array([[3.      , 1.      , 0.      ],
+           [0.      , 0.      , 2.828427]])
+    """
+    X = check_array(X, dtype=(np.float64, np.float32), input_name="X")
+    components = check_components(components, X.dtype)
+    if X.shape[1] != components.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} features but components has {components.shape[1]}; "
+            "rows of X are signals and rows of components are atoms"
+        )
+    n_components = len(components)
+    k = check_sparsity(n_nonzero_coefs, tol, components.shape)
+    indices, coefficients, n_dependent = omp_arrays(
+        X, components, k, tol=_check_tol(tol, len(X)), positive=positive, n_jobs=n_jobs
+    )
+    if n_dependent:
+        warnings.warn(
+            f"{n_dependent} of {len(X)} signals stopped before n_nonzero_coefs={k} atoms: the next atom was "
+            "linearly dependent on the chosen ones; remove duplicate atoms or lower n_nonzero_coefs",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return codes_from_arrays(indices, coefficients, n_components)
+
+
+def omp_arrays(
+    X: NDArray[np.floating],
+    components: NDArray[np.floating],
+    n_nonzero_coefs: int,
+    *,
+    tol: NDArray[np.float64] | None = None,
+    positive: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.floating], int]:
+    """Code checked signals; return indices and coefficients in the order of the picks.
+
+    The work behind :func:`orthogonal_mp`, for callers that code again and again: no checks, no CSR. Indices
+    (n_samples, n_nonzero_coefs) int32 are padded with -1, coefficients with 0. The last value counts the
+    signals that stopped at a dependent atom.
+    """
+    # Error targets and NNLS need double precision: the residual recursion cancels.
+    dtype = np.dtype(np.float32 if X.dtype == np.float32 and tol is None and not positive else np.float64)
+    components = np.ascontiguousarray(components, dtype)
+    gram = components @ components.T
+    shape = (len(X), n_nonzero_coefs)
+    indices, coefficients = np.full(shape, -1, np.int32), np.zeros(shape, dtype)
+    tol = np.full(len(X), -1.0) if tol is None else tol
+    integer = np.dtype(f"i{dtype.itemsize}")
+    magnitude = integer.type(np.iinfo(integer).max)  # every bit but the sign
+    floor = np.array([8 * np.finfo(dtype).eps, 8 * np.finfo(dtype).eps], dtype)
+    n_dependent: list[int] = []
+
+    def code(block: slice) -> None:
+        x = np.ascontiguousarray(X[block], dtype)
+        alpha = x @ components.T
+        energy = np.einsum("ij,ij->i", x, x)
+        out = indices[block], coefficients[block]
+        if positive:
+            n_dependent.append(nn_omp_block(alpha, gram, energy, tol[block], x, components, floor, *out))
+        else:
+            bits = alpha.view(integer)
+            n_dependent.append(
+                omp_block(alpha, bits, magnitude, gram, energy, tol[block], x, components, floor, *out)
+            )
+
+    block_size = max(16, min(256, _BLOCK_BYTES // (len(components) * dtype.itemsize)))
+    for_blocks(code, len(X), block_size, n_jobs)
+    return indices, coefficients.astype(X.dtype, copy=False), sum(n_dependent)
+
+
+def codes_from_arrays(
+    indices: NDArray[np.int32], coefficients: NDArray[np.floating], n_components: int
+) -> sparse.csr_array:
+    """Return CSR codes with sorted indices; padding and exact zeros are left out."""
+    row, position = np.nonzero(coefficients)
+    codes = sparse.csr_array(
+        (coefficients[row, position], (row.astype(np.int32), indices[row, position])),
+        shape=(len(indices), n_components),
+    )
+    codes.sort_indices()
+    return codes
+
+
+def check_components(components: ArrayLike, dtype: Any = np.float64) -> NDArray[np.floating]:
+    """Return the dictionary as a C-contiguous array if its rows are finite and of unit norm."""
+    checked = check_array(components, dtype=dtype, order="C", input_name="components")
+    norms = np.linalg.norm(checked, axis=1)
+    worst = int(np.argmax(np.abs(norms - 1)))
+    if abs(norms[worst] - 1) > 1e-2:
+        raise ValueError(
+            f"components must have rows of unit norm (to within 1e-2), but row {worst} has norm "
+            f"{norms[worst]:.6g}; divide each row by its norm"
+        )
+    return checked
+
+
+def check_sparsity(n_nonzero_coefs: int | None, tol: Any, shape: tuple[int, ...]) -> int:
+    """Return the number of atoms a signal may use, resolving the default from the dictionary's shape."""
+    n_components, n_features = shape
+    if n_nonzero_coefs is None:
+        return min(n_components, n_features if tol is not None else max(1, n_features // 10))
+    return check_integer(
+        "n_nonzero_coefs",
+        n_nonzero_coefs,
+        1,
+        n_components,
+        f"a signal cannot use more atoms than the dictionary has (n_components={n_components})",
+    )
+
+
+def _check_tol(tol: Any, n_samples: int) -> NDArray[np.float64] | None:
+    if tol is None:
+        return None
+    checked = np.asarray(tol, np.float64)
+    if checked.shape not in ((), (n_samples,)):
+        raise ValueError(
+            f"tol must be one number or one a sample, shape ({n_samples},), got shape {checked.shape}"
+        )
+    if not np.all(np.isfinite(checked)) or np.any(checked < 0):
+        raise ValueError(f"tol is a squared residual norm and must be finite and at least 0, got {tol!r}")
+    return np.ascontiguousarray(np.broadcast_to(checked, n_samples))

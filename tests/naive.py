@@ -1,0 +1,54 @@
+"""Slow oracles for the pursuits and dictionaries, written from the definitions."""
+
+import numpy as np
+from scipy.optimize import nnls
+
+
+def omp(x, components, n_nonzero_coefs, tol=None):
+    """Textbook OMP: largest correlation with the residual, then a least-squares refit."""
+    chosen, code, residual = [], np.zeros(len(components)), x.copy()
+    while len(chosen) < n_nonzero_coefs and (tol is None or residual @ residual > tol):
+        correlation = np.abs(components @ residual)
+        correlation[chosen] = 0
+        chosen.append(int(np.argmax(correlation)))
+        coefficients = np.linalg.lstsq(components[chosen].T, x, rcond=None)[0]
+        residual = x - coefficients @ components[chosen]
+        code[:] = 0
+        code[chosen] = coefficients
+    return code
+
+
+def nn_omp(x, components, n_nonzero_coefs):
+    """Non-negative OMP: largest signed correlation, then NNLS over everything chosen so far."""
+    chosen, code, residual = [], np.zeros(len(components)), x.copy()
+    for _ in range(n_nonzero_coefs):
+        correlation = components @ residual
+        correlation[chosen] = 0
+        if correlation.max() <= 1e-10:
+            break
+        chosen.append(int(np.argmax(correlation)))
+        coefficients, _ = nnls(components[chosen].T, x)
+        residual = x - coefficients @ components[chosen]
+        code[:] = 0
+        code[chosen] = coefficients
+    return code
+
+
+def ksvd_sweep(order, X, components, codes, exact):
+    """One atom stage with the restricted error matrix formed in full."""
+    components, codes = components.copy(), codes.copy()
+    for j in order:
+        w = np.flatnonzero(codes[:, j])
+        if len(w):
+            error = X[w] - codes[w] @ components + np.outer(codes[w, j], components[j])
+            if exact:
+                components[j] = np.linalg.svd(error)[2][0]
+            else:
+                components[j] = codes[w, j] @ error
+                components[j] /= np.linalg.norm(components[j])
+            codes[w, j] = error @ components[j]
+    return components, codes
+
+
+def unit_rows(matrix):
+    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
