@@ -1,0 +1,23 @@
+"""Which atoms an image uses: a Markov network over supports, its Gibbs sampler, and what to check.
+
+A support is a row of *states* of the doubled dictionary [D, -D], ascending and padded with -1: state ``m``
+is atom ``m`` with a positive coefficient, ``n_components + m`` the same atom with a negative one.
+
+:class:`MarkovSupports` is equation (2) of Vaksman and Elad with counts for marginals,
+:class:`GibbsSampler` draws from it, :func:`enumerate_supports` lists all its probabilities where the model
+is small, and :func:`matching_rows` and :func:`largest_overlaps` say how new the drawn supports are.
+"""
+
+from sparsegen_classic.support.exact import enumerate_supports
+from sparsegen_classic.support.gibbs import GibbsSampler
+from sparsegen_classic.support.markov import MarkovSupports
+from sparsegen_classic.support.novelty import largest_overlaps, matching_rows, matching_share
+
+__all__ = [
+    "GibbsSampler",
+    "MarkovSupports",
+    "enumerate_supports",
+    "largest_overlaps",
+    "matching_rows",
+    "matching_share",
+]

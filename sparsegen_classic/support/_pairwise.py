@@ -1,0 +1,59 @@
+"""Log-weights of supports under a pairwise model, given as indices into ``model.states_``.
+
+A model is anything with ``states_``, ``log_factors_`` and ``log_pair_factors_``; rows of indices are padded
+with -1, and an index equal to ``len(states_)`` stands for a state that the model has never seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsegen_classic._parallel import for_blocks
+
+_BLOCK = 256
+
+
+def to_indices(states: NDArray[np.integer], known: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Return the positions of ``states`` in sorted ``known``; -1 stays, unknown ones become len(known)."""
+    position = np.searchsorted(known, states)
+    found = known[np.minimum(position, len(known) - 1)] == states
+    return np.where(states < 0, -1, np.where(found, position, len(known))).astype(np.int32)
+
+
+def to_states(indices: NDArray[np.integer], known: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Return the states of padded index rows, ascending within each row."""
+    last = len(known)
+    ordered = np.sort(np.where(indices < 0, last, indices), axis=1)
+    return np.append(known, -1)[ordered].astype(np.int32)
+
+
+def log_weights(model: Any, indices: NDArray[np.integer], n_jobs: int | None = None) -> NDArray[np.float64]:
+    """Return theta summed over each support plus Theta summed over its pairs, each pair once."""
+    theta, table = model.log_factors_, model.log_pair_factors_
+    total = np.zeros(len(indices))
+
+    def work(block: slice) -> None:
+        part = indices[block]
+        present = part >= 0
+        unseen = part == len(theta)
+        safe = np.where(present & ~unseen, part, 0)
+        total[block] = np.where(present, theta[safe], 0.0).sum(axis=1)
+        for j in range(1, part.shape[1]):
+            both = present[:, :j] & present[:, j : j + 1]
+            total[block] += np.where(both, table[safe[:, :j], safe[:, j : j + 1]], 0.0).sum(axis=1)
+        total[block][unseen.any(axis=1)] = -np.inf
+
+    for_blocks(work, len(indices), _BLOCK, n_jobs)
+    return total
+
+
+def fields(model: Any, indices: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return theta_m + sum_l Theta[support_l, m] (n, n_states): the log-weight that state m would add."""
+    field = np.tile(model.log_factors_, (len(indices), 1))
+    for column in indices.T:
+        row = np.flatnonzero(column >= 0)
+        field[row] += model.log_pair_factors_[column[row]]
+    return field
