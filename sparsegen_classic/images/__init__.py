@@ -1,0 +1,10 @@
+"""Image data in and out: :func:`open_images` reads every source, :func:`save_images` writes every form.
+
+Inside the package images are (n, h, w) or (n, h, w, 3), float32, in [0, 1], C-contiguous. The policies
+(range, grey, alpha, orientation, size, damaged files) are explicit parameters; nothing is rescaled by guess.
+"""
+
+from sparsegen_classic.images.grid import image_grid, save_images
+from sparsegen_classic.images.sources import ImageSet, open_images
+
+__all__ = ["ImageSet", "image_grid", "open_images", "save_images"]

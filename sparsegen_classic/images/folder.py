@@ -1,0 +1,162 @@
+"""Folders of image files, read through Pillow."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from sparsegen_classic.images.pixels import PixelRules, check_pixels, to_size, to_unit
+
+EXTENSIONS = (
+    *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
+    *(".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
+)
+
+
+def read_files(
+    source: Path, rules: PixelRules, *, errors: str, verbose: bool
+) -> tuple[NDArray[np.float32], list[Path], list[tuple[Path, str]]]:
+    """Return images, their paths, and what was left out with the reason, of a folder or of one file."""
+    files = find_images(source) if source.is_dir() else [source]
+    images: NDArray[np.float32] | None = None
+    kept: list[Path] = []
+    skipped: list[tuple[Path, str]] = []
+    reduced: list[Path] = []
+    for file in tqdm(files, desc="reading images", unit="image", disable=None if verbose else True):
+        try:
+            pixels, eight_of_sixteen = decode(file)
+            image = to_unit(pixels, rules)
+        except MemoryError:
+            raise
+        except (
+            Exception
+        ) as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... on bad files
+            reason = _reason(error)
+            if errors == "raise":
+                raise ValueError(
+                    f"{file} cannot be read as an image: {reason}; repair or remove it, or pass "
+                    "errors='skip' or 'warn' to go on without such files"
+                ) from error
+            skipped.append((file, reason))
+            continue
+        image = to_size(image, rules, str(file))
+        if images is None:
+            images = np.empty((len(files), *image.shape), np.float32)
+        elif image.shape != images.shape[1:]:
+            raise ValueError(_mixed_sizes(kept[0], images[0], file, image))
+        images[len(kept)] = image
+        kept.append(file)
+        if eight_of_sixteen:
+            reduced.append(file)
+    if images is None:
+        raise ValueError(
+            f"none of the {len(files)} image files of {source} could be read; {_listed(skipped)}"
+        )
+    if reduced:
+        warnings.warn(
+            f"{len(reduced)} of {len(files)} files hold 16 bits per channel in colour or with alpha, of "
+            f"which Pillow reads the upper 8: {reduced[0]}{', ...' if len(reduced) > 1 else ''}",
+            stacklevel=3,
+        )
+    if skipped and errors == "warn":
+        message = f"{len(skipped)} of {len(files)} image files could not be read and were left out"
+        warnings.warn(f"{message}; {_listed(skipped)}", stacklevel=3)
+    return images[: len(kept)], kept, skipped
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the image files below ``folder``, by their relative posix path; hidden ones are passed over."""
+    files = list(_walk(folder, frozenset([os.path.realpath(folder)])))
+    if not files:
+        raise ValueError(f"{folder} holds no images; files ending in {' '.join(EXTENSIONS)} are looked for")
+    return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
+
+
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    """Follow links to folders, but not back to a folder that is being walked."""
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            real = os.path.realpath(path)
+            if real not in above:
+                yield from _walk(path, above | {real})
+        elif path.suffix.lower() in EXTENSIONS:
+            yield path
+
+
+def folder_labels(folder: Path, files: list[Path]) -> NDArray[np.str_] | None:
+    """Return the first-level sub-folder of every file, or None if a file lies in ``folder`` itself."""
+    parts = [file.relative_to(folder).parts for file in files]
+    return np.array([part[0] for part in parts]) if all(len(part) > 1 for part in parts) else None
+
+
+def decode(file: Path) -> tuple[NDArray[Any], bool]:
+    """Return the upright first frame, (h, w, c) of uint8, uint16 or float32, and if 16 bits were cut to 8."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file) as image:
+            reduced = _eight_of_sixteen(image)
+            declares_16_bits = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow < 11
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _stored_pixels(image, declares_16_bits), reduced
+
+
+def _eight_of_sixteen(image: Image.Image) -> bool:
+    """Say if the file holds more bits per channel than Pillow will decode; its tiles name the raw format."""
+    if image.mode not in ("LA", "RGB", "RGBA", "RGBX", "CMYK"):
+        return False
+    formats = [(tile[0], tile[3]) for tile in getattr(image, "tile", ())]
+    return any(";16" in str(raw) or (codec == "ppm" and raw[1] > 255) for codec, raw in formats)
+
+
+def _stored_pixels(image: Image.Image, declares_16_bits: bool) -> NDArray[Any]:
+    if declares_16_bits or image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.uint16)
+        clear = image.info.get("transparency")
+        return (
+            grey[..., np.newaxis] if clear is None else np.dstack([grey, np.uint16(65535) * (grey != clear)])
+        )
+    if image.mode == "I":
+        raise ValueError("32-bit integers declare no range; store 8 or 16 bits, or floats in [0, 1]")
+    if image.mode == "F":
+        pixels = np.asarray(image)[..., np.newaxis]
+        check_pixels("an image", pixels)
+        return pixels
+    if image.has_transparency_data:
+        return np.asarray(image.convert("RGBA"))
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))[..., np.newaxis]
+    return np.asarray(image.convert("RGB"))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return (
+            "it holds more pixels than the decompression-bomb limit of Pillow (PIL.Image.MAX_IMAGE_PIXELS = "
+            f"{Image.MAX_IMAGE_PIXELS}); raise that limit if you trust the file"
+        )
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "Pillow does not recognise its content"
+    return str(error) or type(error).__name__
+
+
+def _listed(skipped: list[tuple[Path, str]], n_shown: int = 5) -> str:
+    shown = "; ".join(f"{file}: {reason}" for file, reason in skipped[:n_shown])
+    return shown + (f"; and {len(skipped) - n_shown} more" if len(skipped) > n_shown else "")
+
+
+def _mixed_sizes(first: Path, one: NDArray[Any], second: Path, other: NDArray[Any]) -> str:
+    return (
+        f"images differ in size (height x width): {first} is {one.shape[0]}x{one.shape[1]}, {second} is "
+        f"{other.shape[0]}x{other.shape[1]}; pass size and fit='resize', 'crop' or 'pad'"
+    )
