@@ -70,8 +70,8 @@ class MarkovSupports(BaseEstimator):
     over the ordered variables of all supports this is the ratio above without smoothing. With
     two atoms a support it reproduces the law of the data exactly.
 
-    The tables take 8 n_states^2 bytes each: two are kept, two more come and go in ``fit``, and one while
-    sampling (2,000 states: 32 MB each).
+    A table takes 8 n_states^2 bytes (2,000 states: 32 MB). Two are kept; up to three more come and go while
+    fitting and sampling.
 
     References
     ----------
@@ -135,7 +135,7 @@ class MarkovSupports(BaseEstimator):
         smoothing = check_real("smoothing", self.smoothing, 0.0)
         pair_exponent = check_real("pair_exponent", self.pair_exponent, 0.0, 10.0)
         min_count = check_integer("min_count", self.min_count, 1)
-        states, _ = states_from_codes(validate_data(self, X, accept_sparse=True))
+        states, _ = states_from_codes(validate_data(self, X, accept_sparse="csr"))
         counts = np.bincount(states[states >= 0], minlength=2 * self.n_features_in_)
         kept = np.flatnonzero(counts >= min_count)
         if len(kept) == 0:
@@ -156,11 +156,11 @@ class MarkovSupports(BaseEstimator):
         self.counts_ = counts[kept].astype(np.int64)
         self.pair_counts_ = _pair_counts(indices, len(kept))
         self.log_factors_ = np.log(self.counts_ / total)
-        expected = np.outer(self.counts_, self.counts_ * (total_pairs / total**2))
+        expected = np.multiply.outer(self.counts_, self.counts_) * (total_pairs / total**2)
         self.log_pair_factors_ = _log_ratios(self.pair_counts_, expected, smoothing, pair_exponent)
         atom = kept % self.n_features_in_
         self.log_pair_factors_[atom[:, None] == atom] = -np.inf
-        self.supports_ = indices[complete]
+        self.supports_ = np.ascontiguousarray(indices[complete, : sizes[complete].max()])
         self.size_counts_ = np.bincount(sizes[complete])
         return self
 
@@ -228,7 +228,7 @@ class MarkovSupports(BaseEstimator):
 
     def _indices(self, X: Any) -> NDArray[np.int32]:
         check_is_fitted(self)
-        states, _ = states_from_codes(validate_data(self, X, accept_sparse=True, reset=False))
+        states, _ = states_from_codes(validate_data(self, X, accept_sparse="csr", reset=False))
         return to_indices(states, self.states_)
 
 
