@@ -6,6 +6,14 @@ from itertools import combinations
 import numpy as np
 
 
+def codes_of(supports, n_components):
+    """Codes with a 1 for every atom of every support, given as digits ("012") or integers."""
+    X = np.zeros((len(supports), n_components))
+    for row, support in zip(X, supports, strict=True):
+        row[[int(atom) for atom in support]] = 1
+    return X
+
+
 def naive_factors(supports, n_states, n_components, smoothing, exponent):
     """log p_m and exponent * log R_ml from a list of supports (sets of states of the doubled dictionary)."""
     total = sum(len(support) for support in supports)

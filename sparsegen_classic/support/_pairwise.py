@@ -20,7 +20,7 @@ def to_indices(states: NDArray[np.integer], known: NDArray[np.integer]) -> NDArr
     """Return the positions of ``states`` in sorted ``known``; -1 stays, unknown ones become len(known)."""
     position = np.searchsorted(known, states)
     found = known[np.minimum(position, len(known) - 1)] == states
-    return np.where(states < 0, -1, np.where(found, position, len(known))).astype(np.int32)
+    return np.where(states < 0, -1, np.where(found, position, len(known))).astype(np.int32, order="C")
 
 
 def to_states(indices: NDArray[np.integer], known: NDArray[np.integer]) -> NDArray[np.int32]:

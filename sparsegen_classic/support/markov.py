@@ -15,6 +15,7 @@ from sparsegen_classic._codes import codes_from_states, states_from_codes
 from sparsegen_classic._validation import check_integer, check_real
 from sparsegen_classic.support._pairwise import fields, log_weights, to_indices
 from sparsegen_classic.support.gibbs import GibbsSampler
+from sparsegen_classic.support.novelty import matching_rows
 
 
 class MarkovSupports(BaseEstimator):
@@ -225,6 +226,20 @@ class MarkovSupports(BaseEstimator):
         sampler = GibbsSampler(burn_in=self.burn_in, n_jobs=self.n_jobs)
         states = sampler.sample(self, n_samples, random_state, size=size)
         return codes_from_states(states, None, self.n_features_in_)
+
+    def in_training(self, X: Any) -> NDArray[np.bool_]:
+        """Say for each row of codes whether its support equals a training support.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_components)
+            Signed codes.
+
+        Returns
+        -------
+        matches : ndarray of shape (n_samples,), bool
+        """
+        return matching_rows(self._indices(X), self.supports_)
 
     def _indices(self, X: Any) -> NDArray[np.int32]:
         check_is_fitted(self)

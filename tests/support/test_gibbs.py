@@ -10,15 +10,9 @@ from sparsegen_classic._kernels.gibbs import exponentials, run_chain
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic.support import GibbsSampler, MarkovSupports, enumerate_supports
 from tests import naive_support
+from tests.naive_support import codes_of
 
 SCANS = ["random", "systematic"]
-
-
-def codes_of(supports, n_components):
-    X = np.zeros((len(supports), n_components))
-    for row, support in zip(X, supports, strict=True):
-        row[[int(atom) for atom in support]] = 1
-    return X
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsegen_classic.support import MarkovSupports, enumerate_supports
 from tests import naive_support
+from tests.naive_support import codes_of
 
 TOY = ["012", "012", "013", "023", "124", "012", "234", "034", "014", "123"]
 TOY_LAW = [0.243427, 0.102240, 0.085200, 0.122687, 0.068160, 0.071568, 0.102240, 0.085200, 0.047712, 0.071568]
 TOY_LAW_TWICE = [
     0.340931, 0.084196, 0.073087, 0.121243, 0.046776, 0.072198, 0.084196, 0.073087, 0.032088, 0.072198
 ]  # fmt: skip
-
-
-def codes_of(supports, n_components):
-    X = np.zeros((len(supports), n_components))
-    for row, support in zip(X, supports, strict=True):
-        row[[int(atom) for atom in support]] = 1
-    return X
 
 
 def random_signed_codes(seed, n_samples=60, n_components=4, density=0.5):
