@@ -43,10 +43,10 @@ def convert_array(name: str, pixels: NDArray[Any], rules: PixelRules) -> NDArray
 def read_array_file(path: Path, labels: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Return the images of a .npy file, or ``images`` and, if present, ``labels`` of a .npz file."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded:
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded, None
             keys = loaded.files
             images = loaded["images"] if "images" in keys else None
             targets = loaded["labels"] if labels and "labels" in keys else None

@@ -103,7 +103,8 @@ def decode(file: Path) -> tuple[NDArray[Any], bool]:
     """Return the upright first frame, (h, w, c) of uint8, uint16 or float32, and if 16 bits were cut to 8."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(file) as image:
+        # a stream, not a path: Pillow maps files given by path, and then misreads rotated uncompressed TIFF
+        with file.open("rb") as stream, Image.open(stream) as image:
             reduced = _eight_of_sixteen(image)
             declares_16_bits = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow < 11
             image.load()
