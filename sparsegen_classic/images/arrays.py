@@ -30,10 +30,11 @@ def convert_array(name: str, pixels: NDArray[Any], rules: PixelRules) -> NDArray
     check_pixels(name, pixels)
     pixels = pixels if pixels.ndim == 4 else pixels[..., np.newaxis]
     images = np.empty((len(pixels), *rules.output_shape(*pixels.shape[1:3])), np.float32)
-    for start in range(0, len(pixels), 256):
-        block = to_unit(pixels[start : start + 256], rules)
+    step = max(1, 2**20 // pixels[0].size)  # a block of a few MB at a time
+    for start in range(0, len(pixels), step):
+        block = to_unit(pixels[start : start + step], rules)
         if rules.size in (None, pixels.shape[1:3]):
-            images[start : start + 256] = block
+            images[start : start + step] = block
         else:
             for i, image in enumerate(block, start):
                 images[i] = to_size(image, rules, f"each image of {name}")

@@ -36,9 +36,7 @@ def read_files(
             image = to_unit(pixels, rules)
         except MemoryError:
             raise
-        except (
-            Exception
-        ) as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... on bad files
+        except Exception as error:  # on bad files Pillow raises OSError, SyntaxError, struct.error, ...
             reason = _reason(error)
             if errors == "raise":
                 raise ValueError(
