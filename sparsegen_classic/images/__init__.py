@@ -4,7 +4,7 @@ Inside the package images are (n, h, w) or (n, h, w, 3), float32, in [0, 1], C-c
 (range, grey, alpha, orientation, size, damaged files) are explicit parameters; nothing is rescaled by guess.
 """
 
-from sparsegen_classic.images.grid import image_grid, save_images
+from sparsegen_classic.images.grid import check_target, image_grid, save_images
 from sparsegen_classic.images.sources import ImageSet, open_images
 
-__all__ = ["ImageSet", "image_grid", "open_images", "save_images"]
+__all__ = ["ImageSet", "check_target", "image_grid", "open_images", "save_images"]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from sparsegen_classic._files import atomic_write
+from sparsegen_classic._files import atomic_write, check_output
 from sparsegen_classic._validation import check_integer
 
 _READABLE, _LARGEST_SHEET = 64, 4096  # pixels: what a tile is enlarged up to, and what its sheet may grow to
@@ -107,6 +107,7 @@ def save_images(
     ...     open_images(path).labels[:3]
     array([0, 1, 2])
     """
+    target = check_target(path, overwrite)
     stack = check_stack(images)
     low, high = stack.min(), stack.max()
     if not (low >= 0 and high <= 1):
@@ -120,17 +121,26 @@ def save_images(
             f"labels must be one integer or string per image, expected shape ({len(stack)},), found shape "
             f"{names.shape} of {names.dtype}"
         )
-    target = Path(path)
-    if not target.suffix or os.fspath(path).endswith(("/", os.sep)) or target.is_dir():
-        _save_folder(stack, target, names, overwrite)
+    if _is_folder(path):
+        _save_folder(stack, target, names)
     elif target.suffix.lower() == ".npz":
         with atomic_write(target, overwrite) as file:
             _write_npz(file, {"images": stack} | ({} if names is None else {"labels": names}))
-    elif target.suffix.lower() == ".png":
+    else:
         if names is not None:
             raise ValueError(f"labels have no place in the sheet {target}; save a .npz file or a folder")
         with atomic_write(target, overwrite) as file:
             file.write(_png(_sheet(stack, n_columns)))
+    return target
+
+
+def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    """Return ``path`` if :func:`save_images` may write there; else raise before any work is done."""
+    target = Path(path)
+    if _is_folder(path):
+        _check_folder(target, overwrite)
+    elif target.suffix.lower() in (".png", ".npz"):
+        check_output(target, overwrite)
     else:
         raise ValueError(f"path must end in .png (a sheet), .npz, or have no suffix (a folder), got {target}")
     return target
@@ -147,6 +157,10 @@ def check_stack(images: ArrayLike, name: str = "images") -> NDArray[np.float32]:
             "give a single image as X[numpy.newaxis]"
         )
     return stack
+
+
+def _is_folder(path: str | os.PathLike[str]) -> bool:
+    return not Path(path).suffix or os.fspath(path).endswith(("/", os.sep)) or Path(path).is_dir()
 
 
 def _sheet(images: NDArray[np.float32], n_columns: int | None) -> NDArray[np.float32]:
@@ -171,11 +185,8 @@ def _write_npz(file: IO[bytes], arrays: dict[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def _save_folder(
-    images: NDArray[np.float32], folder: Path, labels: NDArray[Any] | None, overwrite: bool
-) -> None:
+def _save_folder(images: NDArray[np.float32], folder: Path, labels: NDArray[Any] | None) -> None:
     """Write a sibling of ``folder``, then rename it."""
-    _check_folder(folder, overwrite)
     classes = None if labels is None else [str(label) for label in labels]
     for name in set(classes or ()):
         if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|\0'):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsegen_classic.images import grid, image_grid, open_images, save_images
+from sparsegen_classic.images import check_target, grid, image_grid, open_images, save_images
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -166,6 +166,7 @@ def test_bad_images_labels_and_paths(tmp_path, images):
         ValueError, match=r"path must end in \.png \(a sheet\), \.npz, or have no suffix .*x\.jpg"
     ):
         save_images(images, tmp_path / "x.jpg")
+    assert check_target(f"{tmp_path}/x.v1/") == tmp_path / "x.v1"
     for name in ("nowhere/x.png", "nowhere/x"):
         with pytest.raises(FileNotFoundError, match="nowhere does not exist; create it first"):
             save_images(images, tmp_path / name)
