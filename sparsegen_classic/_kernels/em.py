@@ -135,7 +135,7 @@ def em_gaussian(
     scale = np.concatenate((scale, np.outer(scale, scale).ravel()))
     trial = np.concatenate((mean, covariance.ravel()))
     theta, move = trial, np.zeros_like(trial)
-    n_steps, n_past, status, previous = 0, 0, OUT_OF_ITERATIONS, -np.inf
+    n_steps, n_past, mixed, status, previous = 0, 0, False, OUT_OF_ITERATIONS, -np.inf
     for _ in range(max_iter + 1):
         mean, covariance = trial[:k], trial[k:].reshape(k, k)
         log_likelihood, mean_gradient, gradient = _expectation(
@@ -143,8 +143,8 @@ def em_gaussian(
         )
         objective = log_likelihood - _penalty(covariance, prior_strength, prior_covariance)
         gain = objective - previous
-        if n_past > 1 and not gain >= 0:
-            trial, n_past = theta + move, 0
+        if mixed and not gain >= 0:
+            trial, n_past, mixed = theta + move, 0, False
             continue
         theta, previous = trial, objective
         log_likelihoods[n_steps], objectives[n_steps] = log_likelihood, objective
@@ -159,7 +159,7 @@ def em_gaussian(
         move = np.concatenate((delta, (target - covariance).ravel()))
         past[n_past], moves[n_past] = theta, move
         n_past += 1
-        trial = _mix(past[:n_past], moves[:n_past], scale)
+        trial, mixed = _mix(past[:n_past], moves[:n_past], scale), n_past > 1
         if n_past > memory:
             past[:-1], moves[:-1] = past[1:].copy(), moves[1:].copy()
             n_past = memory

@@ -162,7 +162,8 @@ class GaussianCoefficients(BaseEstimator):
         """
         check_is_fitted(self)
         self._check_parameters()
-        states = self._check_states([support])[0]
+        states = self._check_states(np.asarray(support)[np.newaxis])[0]
+        states = states[states >= 0]
         return self._moments(states, np.full(self.magnitudes_.shape[0], -1, np.int32))[:2]
 
     def sample(
@@ -296,13 +297,15 @@ class GaussianCoefficients(BaseEstimator):
         if states.size and not (states.min() >= -1 and states.max() < n_states):
             raise ValueError(f"states must be in 0..{n_states - 1}, got {states.min()}..{states.max()}")
         atoms = np.sort(np.where(states >= 0, states % self.n_features_in_, -1 - np.arange(states.shape[1])))
-        if (atoms[:, 1:] == atoms[:, :-1]).any():
-            i = int(np.flatnonzero((atoms[:, 1:] == atoms[:, :-1]).any(axis=1))[0])
+        repeated = (atoms[:, 1:] == atoms[:, :-1]).any(axis=1)
+        if repeated.any():
+            i = int(np.argmax(repeated))
             raise ValueError(f"support {i} must use each atom once, got states {states[i].tolist()}")
         unseen = (states >= 0) & np.isnan(self.state_means_)[states]
         if unseen.any():
-            i, position = np.argwhere(unseen)[0]
-            state, sign = int(states[i, position]), "+-"[states[i, position] >= self.n_features_in_]
+            i, position = np.argwhere(unseen)[0].tolist()
+            state = int(states[i, position])
+            sign = "-" if state >= self.n_features_in_ else "+"
             raise ValueError(
                 f"support {i} has state {state} ({sign} atom {state % self.n_features_in_}), which no "
                 f"training code uses; remove it or fit on codes that use it"
