@@ -6,7 +6,6 @@ Vaksman and Elad give a support - the set of atoms that an image uses - a probab
 each atom and one for each pair of atoms, all read off from counts. Here the codes come from a pairwise
 model that we plant, so the fitted law can be held against the true one, and the Gibbs sampler against both.
 """
-# ruff: noqa: D205, D400
 
 # %%
 # Plant a law and draw codes from it

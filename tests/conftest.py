@@ -13,5 +13,7 @@ matplotlib.use("Agg")
 def data_root():
     root = Path(os.environ.get("SPARSEGEN_DATA", Path(__file__).parents[1] / "../shared/data"))
     if not root.is_dir():
-        pytest.skip(f"no data sets at {root}: set SPARSEGEN_DATA to the folder that holds mnist/, faces/, ...")
+        pytest.skip(
+            f"no data sets at {root}: set SPARSEGEN_DATA to the folder that holds mnist/, faces/, ..."
+        )
     return root

@@ -7,15 +7,14 @@ import os
 import re
 import shutil
 import tempfile
-import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from sparsegen_classic._files import atomic_write, check_output
+from sparsegen_classic._files import atomic_write, check_output, write_npz
 from sparsegen_classic._validation import check_integer
 
 _READABLE, _LARGEST_SHEET = 64, 4096  # pixels: what a tile is enlarged up to, and what its sheet may grow to
@@ -125,7 +124,7 @@ def save_images(
         _save_folder(stack, target, names)
     elif target.suffix.lower() == ".npz":
         with atomic_write(target, overwrite) as file:
-            _write_npz(file, {"images": stack} | ({} if names is None else {"labels": names}))
+            write_npz(file, {"images": stack} | ({} if names is None else {"labels": names}))
     else:
         if names is not None:
             raise ValueError(f"labels have no place in the sheet {target}; save a .npz file or a folder")
@@ -173,16 +172,6 @@ def _png(image: NDArray[np.float32]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def _write_npz(file: IO[bytes], arrays: dict[str, NDArray[Any]]) -> None:
-    """Write what ``numpy.load`` reads, with a fixed date."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def _save_folder(images: NDArray[np.float32], folder: Path, labels: NDArray[Any] | None) -> None:

@@ -1,0 +1,5 @@
+"""What can be said about samples: here, how far they are from the images a model has seen."""
+
+from sparsegen_classic.metrics.neighbours import nearest_images
+
+__all__ = ["nearest_images"]

@@ -1,0 +1,227 @@
+"""Model files: a ``.npz`` archive of plain arrays with a JSON header, and nothing that executes.
+
+The header is the first member. It states the format version, the class, parameters and state of the model
+(nested models in place), name, shape and type of every array, library versions and a SHA-256 checksum over
+header and arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import scipy
+import sklearn
+from scipy import sparse
+from sklearn.base import BaseEstimator
+
+from sparsegen_classic._files import atomic_write, write_npz
+from sparsegen_classic._version import __version__
+from sparsegen_classic.coefficients import GaussianCoefficients, MissingDataGaussian
+from sparsegen_classic.dictionary import KSVD
+from sparsegen_classic.generator import SparseImageGenerator
+from sparsegen_classic.support import MarkovSupports
+
+FORMAT, FORMAT_VERSION = "sparsegen_classic model", 1
+_CLASSES = {
+    cls.__name__: cls
+    for cls in (KSVD, MarkovSupports, GaussianCoefficients, MissingDataGaussian, SparseImageGenerator)
+}
+_STATE_NAME = re.compile(r"_?[a-z][a-z0-9_]*_?")
+
+
+class ModelFileError(ValueError):
+    """A file is no model of ours, is damaged, or was written by a newer version."""
+
+
+def save_model(model: BaseEstimator, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a model to a ``.npz`` file, whole or not at all.
+
+    Parameters
+    ----------
+    model : SparseImageGenerator, KSVD, MarkovSupports, GaussianCoefficients or MissingDataGaussian
+        Fitted or not. A ``random_state`` that is an object instead of an int or None is saved as None.
+    path : path
+        The file to write; the same model gives the same bytes.
+    overwrite : bool, default=False
+        Replace an existing file.
+
+    Returns
+    -------
+    Path
+        Where the model is.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, PermissionError
+        If the file exists, or its directory does not, or cannot be written.
+    TypeError
+        If the model is of another class.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy as np
+    >>> from sparsegen_classic import KSVD, load_model, save_model
+    >>> model = KSVD(4, random_state=0).fit(np.random.default_rng(0).random((20, 6)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_model(model, pathlib.Path(folder, "atoms.npz"))
+    ...     np.array_equal(load_model(path).components_, model.components_)
+    True
+    """
+    arrays: dict[str, np.ndarray] = {}
+    header = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "model": _encode(model, arrays, "model"),
+        "arrays": {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()},
+        "versions": {
+            "sparsegen_classic": __version__,
+            "python": platform.python_version(),
+            **{library.__name__: library.__version__ for library in (np, scipy, sklearn, numba)},
+        },
+    }
+    header["sha256"] = _checksum(header, arrays)
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with atomic_write(path, overwrite) as file:
+        write_npz(file, {"header": text} | arrays)
+    return Path(path)
+
+
+def load_model(path: str | os.PathLike[str]) -> Any:
+    """Read a model written by :func:`save_model`.
+
+    Parameters
+    ----------
+    path : path
+        The model file. Nothing in it is executed or unpickled.
+
+    Returns
+    -------
+    model
+        The estimator, as it was saved.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is no model, is truncated or altered, or was written by a newer version.
+    """
+    header, archive_arrays = _read(Path(path))
+    try:
+        return _decode(header["model"], archive_arrays)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(f"{path} is damaged: {error}; write the model again") from error
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the header of a model file, checked like :func:`load_model` but without building the model."""
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return header and arrays after every check that needs no knowledge of the classes."""
+    with open(path, "rb") as file:
+        magic = file.read(4)
+    if magic[:1] == b"\x80":
+        raise ModelFileError(
+            f"{path} is a pickle, which can execute code and is never loaded; give a model file"
+        )
+    if magic != b"PK\x03\x04":
+        raise ModelFileError(f"{path} is not a model file of sparsegen_classic (no .npz archive)")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if "header" not in archive.files:
+                raise ModelFileError(
+                    f"{path} is not a model file of sparsegen_classic (a .npz without header)"
+                )
+            header = json.loads(archive["header"].tobytes())
+            _check_header(path, header)
+            arrays = {name: archive[name] for name in header["arrays"]}
+        checksum = _checksum({key: value for key, value in header.items() if key != "sha256"}, arrays)
+    except ModelFileError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ModelFileError(f"{path} is truncated or damaged ({error}); write the model again") from error
+    if checksum != header.get("sha256"):
+        raise ModelFileError(
+            f"{path} was altered: its content does not match its checksum; write the model again"
+        )
+    return header, arrays
+
+
+def _check_header(path: Path, header: Any) -> None:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ModelFileError(f"{path} is not a model file of sparsegen_classic (its header is foreign)")
+    version = header.get("format_version")
+    if version != FORMAT_VERSION:
+        writer = header.get("versions", {}).get("sparsegen_classic", "unknown")
+        raise ModelFileError(
+            f"{path} has format version {version}, written by sparsegen_classic {writer}; this is "
+            f"{__version__}, which reads format version {FORMAT_VERSION}; install a version that reads it"
+        )
+
+
+def _checksum(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps(header).encode())
+    for array in arrays.values():
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
+    """Return a JSON value; arrays go into ``arrays`` under names that say where they belong."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
+        arrays[name] = value
+        return {"array": name}
+    if isinstance(value, sparse.csc_array):
+        parts = {"data": value.data, "indices": value.indices, "indptr": value.indptr}
+        return {
+            "csc": {key: _encode(part, arrays, f"{name}.{key}") for key, part in parts.items()},
+            "shape": list(value.shape),
+        }
+    if isinstance(value, list | tuple):
+        return {"list": [_encode(item, arrays, f"{name}.{i}") for i, item in enumerate(value)]}
+    if isinstance(value, BaseEstimator) and type(value).__name__ in _CLASSES:
+        parameters = value.get_params(deep=False)
+        state = {key: item for key, item in vars(value).items() if key not in parameters}
+        if not isinstance(parameters.get("random_state"), int):
+            parameters.pop("random_state", None)
+        return {
+            "class": type(value).__name__,
+            "parameters": {key: _encode(item, arrays, f"{name}.{key}") for key, item in parameters.items()},
+            "state": {key: _encode(item, arrays, f"{name}.{key}") for key, item in state.items()},
+        }
+    raise TypeError(f"{name} is of class {type(value).__name__}, which a model file cannot hold")
+
+
+def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return arrays[value["array"]]
+    if "csc" in value:
+        parts = tuple(_decode(value["csc"][key], arrays) for key in ("data", "indices", "indptr"))
+        return sparse.csc_array(parts, shape=value["shape"])
+    if "list" in value:
+        return [_decode(item, arrays) for item in value["list"]]
+    cls = _CLASSES[value["class"]]
+    model = cls(**{key: _decode(item, arrays) for key, item in value["parameters"].items()})
+    for key, item in value["state"].items():
+        if not _STATE_NAME.fullmatch(key) or hasattr(cls, key):
+            raise ValueError(f"{key!r} is no attribute of a fitted {value['class']}")
+        setattr(model, key, _decode(item, arrays))
+    return model
