@@ -182,7 +182,7 @@ def _mix(past, moves, scale):
         return latest
     changes = (moves[1:] - moves[:-1]) / scale
     gram = changes @ changes.T
-    gram += 1e-12 * np.trace(gram) * np.eye(n)
+    gram += (1e-12 * np.trace(gram) + 1e-300) * np.eye(n)
     weights = np.linalg.solve(gram, changes @ (moves[-1] / scale))
     return latest - weights @ (past[1:] - past[:-1] + moves[1:] - moves[:-1])
 

@@ -123,14 +123,17 @@ class GaussianCoefficients(BaseEstimator):
             The fitted object.
         """
         self._check_parameters()
-        X = sparse.csc_array(validate_data(self, X, accept_sparse="csc", dtype=np.float64))
-        magnitudes = sparse.hstack([X.maximum(0), (-X).maximum(0)], format="csc")
-        magnitudes.eliminate_zeros()
-        magnitudes.sort_indices()
-        self.magnitudes_ = magnitudes
+        X = validate_data(self, X, accept_sparse="csc", dtype=np.float64)
+        X = sparse.csc_array(X, copy=True)
+        doubled = sparse.hstack([X.maximum(0), (-X).maximum(0)], format="csc")
+        doubled.eliminate_zeros()
+        doubled.sort_indices()
+        index = np.int32 if doubled.nnz < 2**31 else np.int64  # the kernel is compiled for each
+        doubled.indices, doubled.indptr = doubled.indices.astype(index), doubled.indptr.astype(index)
+        self.magnitudes_ = doubled
 
-        values, state = magnitudes.data, np.repeat(np.arange(magnitudes.shape[1]), np.diff(magnitudes.indptr))
-        n_uses = np.diff(magnitudes.indptr).astype(np.float64)
+        n_uses = np.diff(doubled.indptr).astype(np.float64)
+        values, state = doubled.data, np.repeat(np.arange(len(n_uses)), np.diff(doubled.indptr))
         n_uses[n_uses == 0] = np.nan
         self.state_means_ = np.bincount(state, values, len(n_uses)) / n_uses
         squares = (values - self.state_means_[state]) ** 2

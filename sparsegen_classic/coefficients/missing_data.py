@@ -252,6 +252,7 @@ def _rows(estimator: Any, X: Any, **options: Any) -> NDArray[np.float64]:
 def _em(X, observed, *start_and_options):
     """Run EM on the rows of X grouped by what they see; the kernel takes the observed entries by column."""
     variables, row_of_sample = np.arange(X.shape[1]), np.full(len(X), -1, np.int32)
-    indptr, samples = np.append(0, np.cumsum(observed.sum(axis=0))), np.nonzero(observed.T)[1]
+    indptr = np.append(0, np.cumsum(observed.sum(axis=0))).astype(np.int32)
+    samples = np.nonzero(observed.T)[1].astype(np.int32)
     patterns = group_patterns(variables, indptr, samples, X.T[observed.T], 1, row_of_sample)
     return em_gaussian(*patterns, *start_and_options)

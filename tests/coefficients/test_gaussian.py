@@ -176,6 +176,9 @@ def test_fit_takes_dense_and_sparse_alike():
     for form in (sparse.csr_array, sparse.csr_matrix, sparse.coo_array):
         model = GaussianCoefficients().fit(form(codes))
         assert_array_equal(model.magnitudes_.toarray(), expected.magnitudes_.toarray())
+    wide = sparse.csc_array(codes)
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    assert GaussianCoefficients().fit(wide).magnitudes_.indices.dtype == np.int32  # one compiled kernel
     assert_array_equal(expected.magnitudes_.toarray(), np.maximum(np.hstack([codes, -codes]), 0))
 
 
