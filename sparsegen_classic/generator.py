@@ -1,4 +1,4 @@
-"""The generator of Vaksman and Elad: images become sparse codes, codes get a probability, draws give images."""
+"""The generator of Vaksman and Elad: images become codes, codes get a probability, draws give images."""
 
 from __future__ import annotations
 
@@ -233,6 +233,20 @@ class SparseImageGenerator(BaseEstimator):
 
         return self._synthesize(self._per_model(model_of, generators, combine), model_of, clip)
 
+    def summary(self) -> dict[str, Any]:
+        """Return the facts of a fitted model as plain Python values."""
+        check_is_fitted(self)
+        uses = [np.diff(coefficients.magnitudes_.tocsr().indptr) for coefficients in self.coefficients_]
+        return {
+            "image_shape": self.image_shape_.tolist(),
+            "pixel_range": self.pixel_range_.tolist(),
+            "classes": None if self.classes_ is None else self.classes_.tolist(),
+            "n_images": [len(use) for use in uses],
+            "n_components": [len(dictionary.components_) for dictionary in self.dictionaries_],
+            "atoms_per_image": [round(float(use.mean()), 3) for use in uses],
+            "n_states": [len(supports.states_) for supports in self.supports_],
+        }
+
     def _split_classes(self, y: ArrayLike | None, n_samples: int) -> list[NDArray[np.intp]]:
         if not self.per_class:
             self.classes_ = None
@@ -314,7 +328,8 @@ class SparseImageGenerator(BaseEstimator):
         wanted = np.asarray(class_)
         if wanted.shape not in ((), (len(generators),)):
             raise ValueError(
-                f"class_ must be one label or one for each of {len(generators)} images, got shape {wanted.shape}"
+                f"class_ must be one label or one for each of the {len(generators)} images, "
+                f"got shape {wanted.shape}"
             )
         names = {str(label): model for model, label in enumerate(self.classes_)}
         unknown = sorted({str(label) for label in wanted.ravel()} - set(names))

@@ -123,9 +123,41 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         raise ModelFileError(f"{path} is damaged: {error}; write the model again") from error
 
 
-def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the header of a model file, checked like :func:`load_model` but without building the model."""
-    return _read(Path(path))[0]
+def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Say what a model file holds, in values that JSON can carry.
+
+    Parameters
+    ----------
+    path : path
+        The model file, checked as by :func:`load_model`.
+
+    Returns
+    -------
+    about : dict
+        ``file``, ``bytes``, ``class``, ``format_version``, ``versions`` (of the libraries that wrote it),
+        ``parameters``, ``arrays`` (their number) and, for a generator, its ``summary``.
+    """
+    path = Path(path)
+    header, arrays = _read(path)
+    about = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "class": header["model"]["class"],
+        "format_version": header["format_version"],
+        "versions": header["versions"],
+        "parameters": _parameters(header["model"]),
+        "arrays": len(arrays),
+    }
+    model = load_model(path)
+    return about | ({"summary": model.summary()} if isinstance(model, SparseImageGenerator) else {})
+
+
+def _parameters(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of an encoded model, nested models as {class: parameters}."""
+    return {
+        name: {value["class"]: _parameters(value)} if isinstance(value, dict) and "class" in value else value
+        for name, value in node["parameters"].items()
+    }
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_atoms", "plot_images", "plot_neighbours", "plot_random_combinations", "save_figure"]
+    from sparsegen_classic.generator import SparseImageGenerator
+
+__all__ = [
+    "plot_atoms",
+    "plot_dictionary",
+    "plot_images",
+    "plot_neighbours",
+    "plot_random_combinations",
+    "save_figure",
+]
 
 _WIDTH, _HEIGHT, _TILE, _TITLE, _MARGIN = 7.0, 8.0, 1.5, 0.4, 0.1  # inches: the most of a new figure
 
@@ -88,6 +97,45 @@ def plot_atoms(
     largest = np.abs(tiles).reshape(len(tiles), -1).max(axis=1)
     scale = np.where(largest > 0, largest, 1).reshape(-1, *(1,) * (tiles.ndim - 1))
     return _draw(image_grid(tiles / scale / 2 + 0.5, n_columns), tiles, ax, title)
+
+
+def plot_dictionary(
+    generator: SparseImageGenerator, *, n_atoms: int | None = None, ax: Axes | None = None
+) -> Axes:
+    """Show the atoms of a fitted generator, the most used first; for a model per class one row a class.
+
+    Parameters
+    ----------
+    generator : SparseImageGenerator
+        Fitted on images.
+    n_atoms : int, optional
+        Atoms to show; by default 20 a class, or all of a single model.
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> from sparsegen_classic import SparseImageGenerator, open_images
+    >>> from sparsegen_classic.plots import plot_dictionary
+    >>> digits = open_images("digits")
+    >>> generator = SparseImageGenerator(random_state=0).fit(digits.images[:300])
+    >>> plot_dictionary(generator, n_atoms=10).get_title()
+    '10 most used of 43 atoms, usage 95 to 46'
+    """
+    shape = tuple(generator.image_shape_)
+    usage = [np.diff(part.magnitudes_.indptr).reshape(2, -1).sum(axis=0) for part in generator.coefficients_]
+    atoms = [dictionary.components_ for dictionary in generator.dictionaries_]
+    if generator.classes_ is None:
+        return plot_atoms(atoms[0], image_shape=shape, usage=usage[0], n_atoms=n_atoms, ax=ax)
+    n_shown = min(20 if n_atoms is None else check_integer("n_atoms", n_atoms, 1), *map(len, atoms))
+    rows = [part[np.argsort(-use, kind="stable")[:n_shown]] for part, use in zip(atoms, usage, strict=True)]
+    ax = plot_atoms(np.vstack(rows), image_shape=shape, n_columns=n_shown, ax=ax)
+    ax.set_title(f"{n_shown} most used atoms of each class", fontsize=10)
+    return ax
 
 
 def plot_images(

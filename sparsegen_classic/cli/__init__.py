@@ -1,0 +1,27 @@
+"""The command ``sparsegen-classic``: thin commands over the Python functions of the same names."""
+
+import click
+
+from sparsegen_classic._version import __version__
+from sparsegen_classic.cli.demo import demo
+from sparsegen_classic.cli.fit import fit
+from sparsegen_classic.cli.info import info
+from sparsegen_classic.cli.sample import sample
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sparsegen-classic")
+def main() -> None:
+    """Learn the sparse codes of images and draw new images from them.
+
+    \b
+    Quick start:
+      sparsegen-classic demo
+      sparsegen-classic fit photos/ --size 64 --fit crop --mean pixel -o faces.npz
+      sparsegen-classic sample faces.npz -n 100 -o sheet.png --neighbours photos/ --fit crop
+      sparsegen-classic info faces.npz --json
+    """
+
+
+for command in (demo, fit, sample, info):
+    main.add_command(command)
