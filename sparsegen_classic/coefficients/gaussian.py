@@ -233,36 +233,6 @@ class GaussianCoefficients(BaseEstimator):
             print(f"EM stopped at max_iter for {unfinished.sum()} of {len(supports)} supports")
         return magnitudes
 
-    def shuffled(
-        self, n_samples: int = 1, random_state: RandomState | Sequence[np.random.Generator] = None
-    ) -> sparse.csr_array:
-        """Put the shuffled coefficients of random training codes on random atoms: a negative control.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of codes.
-        random_state : int, Generator, RandomState, SeedSequence, None or list of Generator, default=None
-            Seed, or one generator per code.
-
-        Returns
-        -------
-        csr_array of shape (n_samples, n_components)
-            Signed codes: distinct atoms and signs drawn uniformly.
-        """
-        check_is_fitted(self)
-        n_samples = check_integer("n_samples", n_samples, 0)
-        codes = self.magnitudes_.tocsr()
-        longest = int(np.diff(codes.indptr).max())
-        states, magnitudes = np.full((n_samples, longest), -1), np.zeros((n_samples, longest))
-        for i, rng in enumerate(_generators(random_state, n_samples)):
-            sample = rng.integers(codes.shape[0])
-            values = rng.permutation(codes.data[codes.indptr[sample] : codes.indptr[sample + 1]])
-            atoms = rng.choice(self.n_features_in_, len(values), replace=False)
-            states[i, : len(values)] = atoms + self.n_features_in_ * rng.integers(2, size=len(values))
-            magnitudes[i, : len(values)] = values
-        return codes_from_states(states, magnitudes, self.n_features_in_)
-
     def _moments(self, support, row_of_sample):
         """Mean, covariance, and whether EM ran out of iterations."""
         codes, strength = self.magnitudes_, float(self.prior_strength)

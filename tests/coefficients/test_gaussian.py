@@ -193,14 +193,6 @@ def test_same_bits_for_any_number_of_jobs_and_prefixes():
     assert not np.array_equal(drawn, model.sample(codes, random_state=1).toarray())
 
 
-def test_shuffled_is_a_permutation_of_training_coefficients():
-    codes = random_codes(7)
-    shuffled = GaussianCoefficients().fit(codes).shuffled(400, random_state=0)
-    training = {tuple(np.sort(np.abs(code[code != 0]))) for code in codes}
-    assert all(tuple(np.sort(np.abs(row[row != 0]))) in training for row in shuffled.toarray())
-    assert 0.4 < (shuffled.data > 0).mean() < 0.6
-
-
 def test_verbose_counts_unfinished_em(capsys):
     codes = random_codes(8)
     GaussianCoefficients(max_iter=1, verbose=1).fit(codes).sample(codes[:4], random_state=0)
