@@ -146,13 +146,7 @@ class MissingDataGaussian(DensityMixin, BaseEstimator):
                 f"set prior_strength > {strength:g}"
             )
         if status == OUT_OF_ITERATIONS:
-            gain = (self.objectives_[-1] - self.objectives_[-2]) / len(X)
-            warnings.warn(
-                f"EM stopped at max_iter={max_iter} while the objective still gained {gain:.2g} per row "
-                f"(tol={tol:g}); raise max_iter or tol, or set prior_strength > {strength:g}",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            self._warn_of_early_stop(len(X))
         return self
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -238,6 +232,15 @@ class MissingDataGaussian(DensityMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=3,
             )
+
+    def _warn_of_early_stop(self, n_samples):
+        gain = (self.objectives_[-1] - self.objectives_[-2]) / n_samples
+        warnings.warn(
+            f"EM stopped at max_iter={self.max_iter} while the objective still gained {gain:.2g} per row "
+            f"(tol={self.tol:g}); raise max_iter or tol, or set prior_strength > {self.prior_strength:g}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
