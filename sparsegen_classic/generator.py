@@ -158,8 +158,6 @@ class SparseImageGenerator(BaseEstimator):
         self.image_shape_ = np.array(np.shape(images)[1:])
         rows = images.reshape(len(images), -1) if np.ndim(images) > 2 else X
         rows = validate_data(self, rows, dtype=(np.float32, np.float64), ensure_min_samples=2)
-        if rows.min() == rows.max():
-            raise ValueError(f"all pixels of all images equal {rows.min():g}; there is nothing to learn")
         inside = rows.min() >= 0 and rows.max() <= 1
         self.pixel_range_ = np.array([0.0, 1.0] if inside else [rows.min(), rows.max()])
         members = self._split_classes(y, len(rows))
@@ -274,6 +272,11 @@ class SparseImageGenerator(BaseEstimator):
             def fit_one(block: slice) -> None:
                 model = block.start
                 images = rows[members[model]]
+                if (images == images[0]).all():
+                    where = "" if self.classes_ is None else f" of class {self.classes_[model]}"
+                    raise ValueError(
+                        f"all {len(images)} images{where} are equal; there is nothing to learn, give others"
+                    )
                 if self.mean == "pixel":
                     self.means_[model] = images.mean(axis=0, dtype=np.float64)
                     images = images - self.means_[model]

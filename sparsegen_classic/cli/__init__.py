@@ -17,7 +17,7 @@ def main() -> None:
     \b
     Quick start:
       sparsegen-classic demo
-      sparsegen-classic fit photos/ --size 64 --fit crop --mean pixel -o faces.npz
+      sparsegen-classic fit photos/ --size 64 --fit crop -o faces.npz
       sparsegen-classic sample faces.npz -n 100 -o sheet.png --neighbours photos/ --fit crop
       sparsegen-classic info faces.npz --json
     """

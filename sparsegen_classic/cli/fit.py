@@ -27,7 +27,7 @@ from sparsegen_classic.cli._common import common_options, guarded, image_options
 @click.option(
     "--mean",
     type=click.Choice(["none", "pixel"]),
-    default="none",
+    default="pixel",
     show_default=True,
     help="Subtract the mean image (of the class) before coding.",
 )
@@ -73,9 +73,9 @@ def fit(source: str, output: str, **options: Any) -> None:
 
     \b
     Examples:
-      sparsegen-classic fit digits --per-class --mean pixel -o digits.npz
+      sparsegen-classic fit digits --per-class -o digits.npz
       sparsegen-classic fit mnist/ --per-class -o mnist.npz
-      sparsegen-classic fit photos/ --mode RGB --size 64 --fit crop --mean pixel -o photos.npz
+      sparsegen-classic fit photos/ --mode RGB --size 64 --fit crop -o photos.npz
     """
     from sparsegen_classic import open_images, save_model
     from sparsegen_classic._files import check_output

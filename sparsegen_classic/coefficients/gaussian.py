@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sparsegen_classic._codes import codes_from_states, states_from_codes
-from sparsegen_classic._kernels.em import OUT_OF_ITERATIONS, SINGULAR, em_gaussian, group_patterns
+from sparsegen_classic._kernels.em import SINGULAR, em_gaussian, group_patterns
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._random import RandomState, spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer, check_real
@@ -46,8 +46,6 @@ class GaussianCoefficients(BaseEstimator):
         EM stops when its objective gains at most this much per row in one step.
     n_jobs : int, default=None
         Threads, as in joblib. The result does not depend on it.
-    verbose : int, default=0
-        If positive, ``sample`` prints for how many supports EM stopped at ``max_iter``.
 
     Attributes
     ----------
@@ -97,7 +95,6 @@ class GaussianCoefficients(BaseEstimator):
         max_iter: int = 300,
         tol: float = 1e-7,
         n_jobs: int | None = None,
-        verbose: int = 0,
     ) -> None:
         self.prior_strength = prior_strength
         self.draw = draw
@@ -105,7 +102,6 @@ class GaussianCoefficients(BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.n_jobs = n_jobs
-        self.verbose = verbose
 
     def fit(self, X: Any, y: None = None) -> GaussianCoefficients:
         """Keep the training codes, listed by state.
@@ -167,7 +163,7 @@ class GaussianCoefficients(BaseEstimator):
         self._check_parameters()
         states = self._check_states(np.asarray(support)[np.newaxis])[0]
         states = states[states >= 0]
-        return self._moments(states, np.full(self.magnitudes_.shape[0], -1, np.int32))[:2]
+        return self._moments(states, np.full(self.magnitudes_.shape[0], -1, np.int32))
 
     def sample(
         self, supports: Any, random_state: RandomState | Sequence[np.random.Generator] = None
@@ -219,29 +215,27 @@ class GaussianCoefficients(BaseEstimator):
         self._check_parameters()
         supports = self._check_states(states)
         generators = _generators(random_state, len(supports))
-        magnitudes, unfinished = np.zeros(supports.shape), np.zeros(len(supports), bool)
+        magnitudes = np.zeros(supports.shape)
 
         def draw_block(block: slice) -> None:
             row_of_sample = np.full(self.magnitudes_.shape[0], -1, np.int32)
             for i in range(block.start, block.stop):
                 support = supports[i, supports[i] >= 0]
-                mean, covariance, unfinished[i] = self._moments(support, row_of_sample)
+                mean, covariance = self._moments(support, row_of_sample)
                 magnitudes[i, supports[i] >= 0] = _draw(self.draw, mean, covariance, generators[i])
 
         for_blocks(draw_block, len(supports), BLOCK, self.n_jobs)
-        if self.verbose:
-            print(f"EM stopped at max_iter for {unfinished.sum()} of {len(supports)} supports")
         return magnitudes
 
     def _moments(self, support, row_of_sample):
-        """Mean, covariance, and whether EM ran out of iterations."""
+        """Return mean and covariance."""
         codes, strength = self.magnitudes_, float(self.prior_strength)
         mean, prior = self.state_means_[support], np.diag(self.state_variances_[support])
         patterns = group_patterns(
             support, codes.indptr, codes.indices, codes.data, self.min_overlap, row_of_sample
         )
         if len(patterns[0]) == 0:
-            return mean, prior, False
+            return mean, prior
         mean, covariance, _, _, status = em_gaussian(
             *patterns, mean, prior, strength, prior, False, MEMORY, self.max_iter, float(self.tol)
         )
@@ -250,7 +244,7 @@ class GaussianCoefficients(BaseEstimator):
                 f"EM diverged on support {support.tolist()}: too few training codes share its states; "
                 f"set prior_strength > {strength:g}"
             )
-        return mean, covariance, status == OUT_OF_ITERATIONS
+        return mean, covariance
 
     def _check_parameters(self):
         check_real("prior_strength", self.prior_strength, 0)

@@ -193,12 +193,6 @@ def test_same_bits_for_any_number_of_jobs_and_prefixes():
     assert not np.array_equal(drawn, model.sample(codes, random_state=1).toarray())
 
 
-def test_verbose_counts_unfinished_em(capsys):
-    codes = random_codes(8)
-    GaussianCoefficients(max_iter=1, verbose=1).fit(codes).sample(codes[:4], random_state=0)
-    assert "EM stopped at max_iter for" in capsys.readouterr().out
-
-
 FEW = np.nan_to_num(
     np.array([[1, 2, 0], [1.5, 0, 0.5], [2, 3, 1], [0, 2.5, 0.8], [1.2, 2.2, 0], [0.8, 1.9, 0.3]])
 )

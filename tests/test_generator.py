@@ -1,0 +1,206 @@
+"""The generator: the law it draws from, shapes, seeds, classes, copies and bad input."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sparsegen_classic import (
+    KSVD,
+    GaussianCoefficients,
+    MarkovSupports,
+    SparseImageGenerator,
+    nearest_images,
+    open_images,
+)
+from sparsegen_classic._codes import states_from_codes
+from sparsegen_classic.support import enumerate_supports
+
+
+@parametrize_with_checks([SparseImageGenerator(), SparseImageGenerator(mean="none")])
+def test_estimator_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return open_images("digits")
+
+
+@pytest.fixture(scope="module")
+def per_class(digits):
+    return SparseImageGenerator(per_class=True, random_state=0).fit(digits.images, digits.labels)
+
+
+def planted_images(n, seed):
+    """Draw images of three fixed squares, two at a time, with correlated Gaussian brightness."""
+    rng = np.random.default_rng(seed)
+    atoms = np.zeros((3, 6, 6), np.float32)
+    atoms[0, :2, :2], atoms[1, 2:4, 2:4], atoms[2, 4:, 4:] = 0.5, 0.5, 0.5  # unit norm
+    pairs = np.array([[0, 1], [0, 2], [1, 2]])[rng.choice(3, n, p=[0.5, 0.3, 0.2])]
+    brightness = rng.multivariate_normal([1.0, 0.8], [[0.01, 0.006], [0.006, 0.01]], n)
+    return (brightness[:, :, None, None] * atoms[pairs]).sum(axis=1).astype(np.float32), atoms
+
+
+def test_planted_supports_and_coefficients_are_drawn_with_their_law():
+    images, atoms = planted_images(4000, 0)
+    generator = SparseImageGenerator(
+        KSVD(3, n_nonzero_coefs=2, init=atoms.reshape(3, -1), max_iter=2),
+        MarkovSupports(smoothing=0.0),
+        GaussianCoefficients(prior_strength=0.0),
+        mean="none",
+        random_state=0,
+    ).fit(images)
+    draws = generator.draw(4000, 1)
+    on = np.abs(draws.codes.toarray()) > 0
+    shares = [(on[:, [i, j]].all(axis=1)).mean() for i, j in ((0, 1), (0, 2), (1, 2))]
+    np.testing.assert_allclose(shares, [0.5, 0.3, 0.2], atol=4 * np.sqrt(0.25 / 4000) * 2)
+    rows, expected = (part.reshape(4000, -1).astype(float) for part in (draws.images, images))
+    np.testing.assert_allclose(rows.mean(axis=0), expected.mean(axis=0), atol=0.03)
+    np.testing.assert_allclose(np.cov(rows.T), np.cov(expected.T), atol=0.012)
+    assert draws.in_training.all()  # there are only three supports
+
+
+def test_supports_follow_the_fitted_network_exactly(digits):
+    ones = digits.images[digits.labels == 1]
+    generator = SparseImageGenerator(
+        KSVD(4, n_nonzero_coefs=2), MarkovSupports(burn_in=30), random_state=0
+    ).fit(ones)
+    network = generator.supports_[0]
+    supports, probabilities = enumerate_supports(network, 2)
+    draws = generator.draw(3000, 0).codes
+    drawn = network.log_weights(draws)
+    keys = {tuple(row): p for row, p in zip(supports.tolist(), probabilities, strict=True)}
+    assert np.isfinite(drawn).all()
+    counts = Counter(map(tuple, states_from_codes(draws)[0].tolist()))
+    for states, p in keys.items():
+        assert abs(counts[states] / 3000 - p) < 4.5 * np.sqrt(p * (1 - p) / 3000) + 1e-3
+
+
+def test_per_class_draws_have_the_shape_range_and_look_of_their_class(digits, per_class):
+    labels = np.repeat(np.arange(10), 30)
+    draws = per_class.draw(300, 1, class_=labels)
+    assert draws.images.shape == (300, 8, 8)
+    assert draws.images.dtype == np.float32
+    assert draws.images.min() >= 0
+    assert draws.images.max() <= 1
+    np.testing.assert_array_equal(draws.labels, labels)
+    nearest, distances = nearest_images(draws.images, digits.images)
+    assert (digits.labels[nearest] == labels).mean() > 0.95
+    assert distances.min() > 0.1  # no copies
+    assert draws.in_training.mean() < 0.1
+
+
+def test_random_combinations_are_worse_than_draws(digits):
+    generator = SparseImageGenerator(mean="none", per_class=True, random_state=0)
+    generator.fit(digits.images, digits.labels)
+    labels = np.repeat(np.arange(10), 30)
+    right = [
+        (digits.labels[nearest_images(images, digits.images)[0]] == labels).mean()
+        for images in (
+            generator.sample(300, 0, class_=labels),
+            generator.random_combinations(300, 0, class_=labels),
+        )
+    ]
+    assert right[0] > right[1] + 0.15
+    unclipped = generator.random_combinations(20, 0, class_=3, clip=False)
+    assert unclipped.min() < 0
+    np.testing.assert_array_equal(unclipped.clip(0, 1), generator.random_combinations(20, 0, class_=3))
+
+
+def test_same_seed_same_bits_for_any_n_jobs_and_the_first_draws_do_not_depend_on_the_rest(digits):
+    images, labels = digits.images[:400], digits.labels[:400] // 5
+    runs = []
+    for n_jobs in (1, 2):
+        generator = SparseImageGenerator(KSVD(12), per_class=True, random_state=5, n_jobs=n_jobs)
+        runs.append(generator.fit(images, labels).draw(40, 9))
+    np.testing.assert_array_equal(runs[0].images, runs[1].images)
+    np.testing.assert_array_equal(generator.draw(7, 9).images, runs[0].images[:7])
+    np.testing.assert_array_equal(generator.draw(7, 9).labels, runs[0].labels[:7])
+    assert not np.array_equal(generator.sample(7, 10), runs[0].images[:7])
+
+
+def test_classes_are_drawn_as_often_as_in_training(digits):
+    few = np.concatenate([np.flatnonzero(digits.labels == 0)[:150], np.flatnonzero(digits.labels == 1)[:50]])
+    generator = SparseImageGenerator(KSVD(10), per_class=True, random_state=0)
+    labels = generator.fit(digits.images[few], digits.labels[few]).draw(800, 0).labels
+    assert abs((labels == 0).mean() - 0.75) < 4.5 * np.sqrt(0.75 * 0.25 / 800)
+
+
+def test_rows_colour_and_other_ranges(digits):
+    rows = 10 + 200 * digits.images[:150].reshape(150, -1)
+    generator = SparseImageGenerator(random_state=0).fit(rows)
+    sample = generator.sample(5, 0)
+    assert sample.shape == (5, 64)
+    assert generator.pixel_range_.tolist() == [10, 210]
+    assert sample.min() >= 10
+    colour = np.repeat(digits.images[:150, :, :, None], 3, axis=3)
+    assert SparseImageGenerator(random_state=0).fit(colour).sample(2, 0).shape == (2, 8, 8, 3)
+
+
+def test_unclipped_draws_are_the_codes_times_the_dictionary(per_class):
+    draws = per_class.draw(30, 3, class_=7, clip=False)
+    model = list(per_class.classes_).index(7)
+    expected = draws.codes @ per_class.dictionaries_[model].components_ + per_class.means_[model]
+    np.testing.assert_allclose(draws.images.reshape(30, -1), expected, atol=1e-6)
+    assert draws.images.min() < 0
+    np.testing.assert_array_equal(per_class.sample(30, 3, class_=7), draws.images.clip(0, 1))
+
+
+def test_in_training_says_which_supports_are_known(per_class):
+    training = per_class.coefficients_[0].magnitudes_.tocsr()
+    signed = training[:, : training.shape[1] // 2] - training[:, training.shape[1] // 2 :]
+    assert per_class.supports_[0].in_training(signed).all()
+    assert not per_class.supports_[0].in_training(signed[:, ::-1]).all()
+
+
+def test_sizes_given_by_the_caller_are_kept_and_missing_ones_are_chosen(digits):
+    generator = SparseImageGenerator(KSVD(n_nonzero_coefs=3), random_state=0).fit(digits.images[:100])
+    assert len(generator.dictionaries_[0].components_) == 25
+    assert generator.dictionaries_[0].n_nonzero_coefs == 3
+    assert generator.dictionary.n_components is None  # the parameter itself is left alone
+    assert generator.summary()["n_images"] == [100]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"mean": "image"}, "mean must be one of 'pixel', 'none', got 'image'"),
+        ({"per_class": True}, "per_class=True needs labels: give y, or set per_class=False"),
+        ({"dictionary": KSVD(500)}, "n_components=500 atoms need at least as many .* got 90 of n_samples"),
+        ({"dictionary": KSVD(5, n_nonzero_coefs=6)}, "n_nonzero_coefs must be at least 1 and at most 5"),
+        ({"supports": MarkovSupports(smoothing=-1.0)}, "smoothing must be at least 0.0, got -1.0"),
+        ({"coefficients": GaussianCoefficients(draw="abs")}, "draw must be one of 'truncated', 'gaussian'"),
+    ],
+)  # fmt: skip
+def test_bad_parameters_are_named(digits, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        SparseImageGenerator(random_state=0, **parameters).fit(digits.images[:90])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.full((20, 8, 8), 0.25), "all 20 images are equal; there is nothing to learn"),
+        (np.where(np.arange(20 * 64).reshape(20, 8, 8) == 70, np.nan, 0.5), "Input X contains NaN"),
+        (np.tile(np.linspace(0, 1, 64).reshape(8, 8), (20, 1, 1)), "all 20 images are equal"),
+    ],
+)
+def test_images_without_content_are_refused(images, message):
+    with pytest.raises(ValueError, match=message):
+        SparseImageGenerator(random_state=0).fit(images)
+
+
+def test_labels_and_classes_are_checked(digits, per_class):
+    with pytest.raises(ValueError, match="y must hold one integer or string label for each of the 90"):
+        SparseImageGenerator(per_class=True).fit(digits.images[:90], digits.labels[:80])
+    with pytest.raises(ValueError, match=r"class_ must be one of the classes 0, 1, .*, 9, got 12"):
+        per_class.sample(3, class_=12)
+    with pytest.raises(ValueError, match="class_ must be one label or one for each of the 3 images"):
+        per_class.sample(3, class_=[1, 2])
+    single = SparseImageGenerator(random_state=0).fit(digits.images[:90])
+    with pytest.raises(ValueError, match="class_=1 needs a model per class"):
+        single.sample(1, class_=1)
+    with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
+        single.sample(0)
