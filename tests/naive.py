@@ -34,6 +34,15 @@ def nn_omp(x, components, n_nonzero_coefs):
     return code
 
 
+def weighted(pursuit, x, components, weights, *args):
+    """Any pursuit with weights on the entries: on the signal and the atoms times the root of the weights."""
+    observed = weights > 0
+    root = np.sqrt(weights[observed])
+    scaled = components[:, observed] * root
+    norms = np.linalg.norm(scaled, axis=1)
+    return pursuit(x[observed] * root, scaled / norms[:, None], *args) / norms
+
+
 def ksvd_sweep(order, X, components, codes, exact):
     """One atom stage with the restricted error matrix formed in full."""
     components, codes = components.copy(), codes.copy()

@@ -15,6 +15,7 @@ from sparsegen_classic._kernels.nn_omp import nn_omp_block
 from sparsegen_classic._kernels.omp import omp_block
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._validation import check_integer
+from sparsegen_classic.pursuit.masked import check_weights, masked_omp_arrays
 
 _BLOCK_BYTES = 2**19  # correlations of one block: they stay in the cache of a core
 
@@ -26,6 +27,8 @@ def orthogonal_mp(
     tol: float | ArrayLike | None = None,
     positive: bool = False,
     *,
+    mask: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None,
     n_jobs: int | None = None,
 ) -> sparse.csr_array:
     """Code signals by orthogonal matching pursuit (textbook OMP).
@@ -48,6 +51,11 @@ def orthogonal_mp(
     positive : bool, default=False
         Non-negative OMP: atoms are picked by their signed correlation and refitted by non-negative least
         squares, so every coefficient is at least 0. Computed in float64.
+    mask : None, "nan" or array-like of bool, shape (n_samples, n_features) or (n_features,), default=None
+        True = observed. Missing entries of ``X`` may hold anything; "nan" takes exactly the NaN as missing.
+        Without a mask NaN is an error. Every row needs an observed entry.
+    sample_weight : array-like of shape (n_samples, n_features) or (n_features,), default=None
+        Weights, at least 0, of the entries of ``X`` in the squared error; 0 is the same as missing.
     n_jobs : int, default=None
         Number of threads, as in joblib. The result does not depend on it.
 
@@ -61,6 +69,13 @@ def orthogonal_mp(
     ValueError
         If shapes do not fit, values are not finite, atoms are not of unit norm, or a parameter is out of
         range.
+
+    Notes
+    -----
+    With ``w`` the weights of a signal (0 or 1 from a mask), least squares, ``tol`` and the pick all use the
+    weighted error ``sum(w * (x - code @ components)**2)``: the pick is the atom with the largest
+    ``|sum(w * residual * atom)| / sqrt(sum(w * atom**2))``, that is OMP on the signal and the atoms times
+    ``sqrt(w)``, renormalised. Atoms with less than 1e-6 of their energy observed are not picked.
 
     Warns
     -----
@@ -84,17 +99,24 @@ def orthogonal_mp(
     array([[3.      , 1.      , 0.      ],
            [0.      , 0.      , 2.828427]])
     """
-    X = check_array(X, dtype=(np.float64, np.float32), input_name="X")
+    X = check_array(X, dtype=(np.float64, np.float32), input_name="X", ensure_all_finite=mask is None)
     components = check_components(components, X.dtype)
     if X.shape[1] != components.shape[1]:
         raise ValueError(
             f"X has {X.shape[1]} features but components has {components.shape[1]}; "
             "rows of X are signals and rows of components are atoms"
         )
+    weights = None if mask is None and sample_weight is None else check_weights(X, mask, sample_weight)
     n_components = len(components)
     k = check_sparsity(n_nonzero_coefs, tol, components.shape)
     indices, coefficients, n_dependent = omp_arrays(
-        X, components, k, tol=_check_tol(tol, len(X)), positive=positive, n_jobs=n_jobs
+        X,
+        components,
+        k,
+        tol=_check_tol(tol, len(X)),
+        positive=positive,
+        weights=weights,
+        n_jobs=n_jobs,
     )
     if n_dependent:
         warnings.warn(
@@ -113,6 +135,7 @@ def omp_arrays(
     *,
     tol: NDArray[np.float64] | None = None,
     positive: bool = False,
+    weights: NDArray[Any] | None = None,
     n_jobs: int | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.floating], int]:
     """Code checked signals; return indices and coefficients in the order of the picks.
@@ -124,13 +147,18 @@ def omp_arrays(
     # Error targets and NNLS need double precision: the residual recursion cancels.
     dtype = np.dtype(np.float32 if X.dtype == np.float32 and tol is None and not positive else np.float64)
     components = np.ascontiguousarray(components, dtype)
-    gram = components @ components.T
     shape = (len(X), n_nonzero_coefs)
     indices, coefficients = np.full(shape, -1, np.int32), np.zeros(shape, dtype)
     tol = np.full(len(X), -1.0) if tol is None else tol
     integer = np.dtype(f"i{dtype.itemsize}")
     magnitude = integer.type(np.iinfo(integer).max)  # every bit but the sign
     floor = np.array([8 * np.finfo(dtype).eps, 8 * np.finfo(dtype).eps], dtype)
+    if weights is not None:
+        stopped = masked_omp_arrays(
+            X, components, weights, tol, floor, positive, n_jobs, indices, coefficients
+        )
+        return indices, coefficients.astype(X.dtype, copy=False), stopped
+    gram = components @ components.T
     n_dependent: list[int] = []
 
     def code(block: slice) -> None:
