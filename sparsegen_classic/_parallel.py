@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -23,39 +23,46 @@ def for_blocks(
     """Call ``function(slice)`` once for every block of ``range(n_samples)``, on up to ``n_jobs`` threads.
 
     ``n_jobs`` follows joblib (None = 1 unless a ``parallel_config`` says otherwise, -1 = all cores). The
-    first exception stops the loop and is raised.
+    first exception stops the loop and is raised. It, and an interrupt, also stop the loops inside blocks.
     """
     slices = [slice(start, min(start + block_size, n_samples)) for start in range(0, n_samples, block_size)]
-    n_threads = min(effective_n_jobs(n_jobs), len(slices))
-    with single_threaded_blas():
-        if n_threads <= 1:
-            for block in slices:
-                function(block)
-            return
-        pending = iter(slices)
-        take, stop = threading.Lock(), threading.Event()
+    pending, take = iter(slices), threading.Lock()
+    stop, errors = threading.Event(), []
+    stops = (*getattr(_this_thread, "stops", ()), stop)
 
-        def work() -> None:
-            while not stop.is_set():
+    def work() -> None:
+        around = getattr(_this_thread, "stops", ())
+        _this_thread.stops = stops
+        try:
+            while True:
                 with take:
                     block = next(pending, None)
                 if block is None:
                     return
+                if any(event.is_set() for event in stops):
+                    raise InterruptedError("another block failed or was interrupted")
+                function(block)
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+        finally:
+            _this_thread.stops = around
+
+    n_threads = min(effective_n_jobs(n_jobs), len(slices))
+    with single_threaded_blas():
+        if n_threads <= 1:
+            work()
+        else:
+            with ThreadPoolExecutor(n_threads) as pool:
                 try:
-                    function(block)
-                except BaseException:
-                    stop.set()
-                    raise
-
-        with ThreadPoolExecutor(n_threads) as pool:
-            workers = [pool.submit(work) for _ in range(n_threads)]
-            try:
-                for worker in workers:
-                    worker.result()
-            finally:
-                stop.set()  # an interrupt lands here: let the threads finish their block and leave
+                    wait([pool.submit(work) for _ in range(n_threads)])
+                finally:
+                    stop.set()  # an interrupt lands here: let the threads finish their block and leave
+    if errors:
+        raise errors[0]
 
 
+_this_thread = threading.local()  # .stops: the stop events of the loops in whose blocks this thread is
 _blas_lock = threading.Lock()
 _blas_users = 0
 _blas_limit: Any = None

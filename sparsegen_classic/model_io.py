@@ -171,7 +171,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if magic != b"PK\x03\x04":
         raise ModelFileError(f"{path} is not a model file of sparsegen_classic (no .npz archive)")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if "header" not in archive.files:
                 raise ModelFileError(
                     f"{path} is not a model file of sparsegen_classic (a .npz without header)"

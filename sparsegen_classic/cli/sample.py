@@ -37,6 +37,8 @@ def sample(
       sparsegen-classic sample mnist.npz -n 50 --class 3 -o threes/
       sparsegen-classic sample mnist.npz -n 1000 -o samples.npz --neighbours mnist/
     """
+    import numpy as np
+
     from sparsegen_classic import SparseImageGenerator, load_model, save_images
     from sparsegen_classic._files import check_output
     from sparsegen_classic.images import check_target
@@ -55,8 +57,11 @@ def sample(
     seed = resolve_seed(options["seed"])
     generator.set_params(n_jobs=options["jobs"], verbose=int(loud))
     draws = generator.draw(n_samples, seed, class_=class_)
-    labels = None if target.suffix.lower() == ".png" else draws.labels
-    save_images(draws.images, output, labels=labels, overwrite=force)
+    images, labels = draws.images, draws.labels
+    if target.suffix.lower() == ".png" and labels is not None:
+        images = images[np.argsort(labels, kind="stable")]  # a sheet shows class after class
+        labels = None
+    save_images(images, output, labels=labels, overwrite=force)
     share = float(draws.in_training.mean())
     result = {"output": str(target), "images": n_samples, "seed": seed, "supports_in_training": share}
     text = (
@@ -64,7 +69,7 @@ def sample(
         f"supports equal to that of a training image: {share:.1%}"
     )
     if references is not None:
-        found = _save_neighbours(draws.images, references, pairs, options)
+        found = _save_neighbours(images, references, pairs, options)
         result |= found
         text += (
             f"\ndistance to the nearest image of {neighbours}: median {found['distance_median']:.3g}, "

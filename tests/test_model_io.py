@@ -1,0 +1,213 @@
+"""Model files: what is saved is loaded, and anything else gives one clear error."""
+
+import io
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from sparsegen_classic import (
+    KSVD,
+    GaussianCoefficients,
+    MarkovSupports,
+    MissingDataGaussian,
+    ModelFileError,
+    SparseImageGenerator,
+    load_model,
+    open_images,
+    save_model,
+)
+from sparsegen_classic.model_io import describe_model
+
+
+@pytest.fixture(scope="module")
+def generator():
+    digits = open_images("digits")
+    keep = digits.labels < 3
+    model = SparseImageGenerator(KSVD(12), per_class=True, random_state=0)
+    return model.fit(digits.images[keep], np.array(["nought", "one", "two"])[digits.labels[keep]])
+
+
+@pytest.fixture
+def path(generator, tmp_path):
+    return save_model(generator, tmp_path / "model.npz")
+
+
+def rewrite(path, change):
+    """Unpack a model file, let ``change(header, members)`` alter it, and pack it again."""
+    with np.load(path) as archive:
+        members = {name: archive[name] for name in archive.files}
+    header = json.loads(members.pop("header").tobytes())
+    change(header, members)
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, header=text, **members)
+
+
+def test_a_loaded_generator_draws_the_same_images(generator, path):
+    loaded = load_model(path)
+    assert loaded.classes_.tolist() == ["nought", "one", "two"]
+    np.testing.assert_array_equal(loaded.sample(20, 3), generator.sample(20, 3))
+    np.testing.assert_array_equal(loaded.sample(5, 3, class_="one"), generator.sample(5, 3, class_="one"))
+    assert repr(loaded) == repr(generator)
+
+
+def test_the_same_model_gives_the_same_bytes_again_and_again(generator, path, tmp_path):
+    second = save_model(load_model(path), tmp_path / "second.npz")
+    assert second.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        KSVD(3, n_nonzero_coefs=2, random_state=1),
+        MarkovSupports(smoothing=1.0),
+        GaussianCoefficients(draw="clip"),
+        MissingDataGaussian(prior_strength=2.0),
+    ],
+)
+def test_every_part_can_be_saved_fitted_or_not(model, tmp_path):
+    X = np.random.default_rng(0).standard_normal((30, 4))
+    unfitted = load_model(save_model(model, tmp_path / "a.npz"))
+    assert unfitted.get_params() == model.get_params()
+    fitted = load_model(save_model(model.fit(X), tmp_path / "b.npz"))
+    for name, value in vars(model).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(getattr(fitted, name), value)
+            assert getattr(fitted, name).dtype == value.dtype
+
+
+def test_a_random_state_object_is_saved_as_none(tmp_path):
+    model = KSVD(3, random_state=np.random.default_rng(0))
+    assert load_model(save_model(model, tmp_path / "a.npz")).random_state is None
+
+
+def test_description_is_plain_json(path):
+    about = json.loads(json.dumps(describe_model(path)))
+    assert about["class"] == "SparseImageGenerator"
+    assert about["parameters"]["dictionary"]["KSVD"]["n_components"] == 12
+    assert about["summary"]["n_components"] == [12, 12, 12]
+    assert about["bytes"] == path.stat().st_size
+
+
+def test_nothing_is_overwritten_unasked_and_nothing_is_left_half_written(generator, path, tmp_path):
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match=r"model.npz exists; choose another name, or overwrite"):
+        save_model(generator, path)
+    with pytest.raises(FileNotFoundError, match="the directory .*missing does not exist; create it first"):
+        save_model(generator, tmp_path / "missing" / "model.npz")
+    with pytest.raises(IsADirectoryError, match="is a directory; give a file name"):
+        save_model(generator, tmp_path)
+    with pytest.raises(TypeError, match="model.dictionary is of class PCA, which a model file cannot hold"):
+        from sklearn.decomposition import PCA
+
+        save_model(SparseImageGenerator(PCA()), path, overwrite=True)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_a_truncated_file(path):
+    whole = path.read_bytes()
+    for size in (0, 3, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ModelFileError, match=r"model.npz is (truncated or damaged|not a model file)"):
+            load_model(path)
+
+
+def test_a_flipped_bit_anywhere_is_noticed_or_harmless(path, generator):
+    whole, expected = path.read_bytes(), generator.sample(3, 0)
+    for position in np.random.default_rng(0).integers(0, len(whole), 60):
+        changed = bytearray(whole)
+        changed[position] ^= 1 << (position % 8)
+        path.write_bytes(changed)
+        try:
+            model = load_model(path)
+        except ModelFileError:
+            continue
+        np.testing.assert_array_equal(model.sample(3, 0), expected)  # a bit of the archive's own bookkeeping
+
+
+def test_an_altered_array(path):
+    rewrite(path, lambda header, members: members["model.means_"].__setitem__((0, 0), 0.5))
+    with pytest.raises(ModelFileError, match="was altered: its content does not match its checksum"):
+        load_model(path)
+
+
+def test_a_newer_format(path):
+    rewrite(path, lambda header, members: header.update(format_version=2))
+    with pytest.raises(
+        ModelFileError, match=r"format version 2, .* reads format version 1; install a version"
+    ):
+        load_model(path)
+
+
+@pytest.mark.parametrize("change", [{"format": "something else"}, {"format": None}])
+def test_a_foreign_header(path, change):
+    rewrite(path, lambda header, members: header.update(change))
+    with pytest.raises(ModelFileError, match="its header is foreign"):
+        load_model(path)
+
+
+def test_foreign_archives_and_other_files(tmp_path):
+    path = tmp_path / "other.npz"
+    np.savez(path, images=np.zeros((2, 3, 3)))
+    with pytest.raises(ModelFileError, match="a .npz without header"):
+        load_model(path)
+    path.write_bytes(b"hello world")
+    with pytest.raises(ModelFileError, match="no .npz archive"):
+        load_model(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(ModelFileError, match="a .npz without header"):
+        load_model(path)
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "missing.npz")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was executed",))
+
+
+def test_a_pickle_is_named_and_never_loaded(tmp_path):
+    path = tmp_path / "model.npz"
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ModelFileError, match="is a pickle, which can execute code and is never loaded"):
+        load_model(path)
+
+
+def test_an_object_array_inside_is_never_unpickled(path):
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([Bomb()], dtype=object), allow_pickle=True)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["model.means_.npy"] = buffer.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(ModelFileError, match="truncated or damaged"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda node: node.update({"class": "Popen"}),
+        lambda node: node["state"].update({"__class__": 1}),
+        lambda node: node["state"].update({"fit": 1}),
+        lambda node: node["parameters"].update({"evil": 1}),
+        lambda node: node["state"].update({"means_": {"array": "nowhere"}}),
+    ],
+)
+def test_a_header_that_asks_for_more_than_a_model(path, change):
+    from sparsegen_classic.model_io import _checksum
+
+    def forge(header, members):
+        change(header["model"])
+        header.pop("sha256")
+        header["sha256"] = _checksum(header, members)
+
+    rewrite(path, forge)
+    with pytest.raises(ModelFileError, match="is damaged"):
+        load_model(path)
