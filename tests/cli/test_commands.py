@@ -24,6 +24,11 @@ def run(*arguments):
     return result.exit_code, result.stdout, result.stderr
 
 
+def arrays(path):
+    with np.load(path) as archive:
+        return dict(archive)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "digits.npz"
@@ -44,7 +49,7 @@ def test_demo_writes_a_model_and_pictures_and_says_where(tmp_path):
     for name in pictures:
         with Image.open(folder / name) as picture:
             assert min(picture.size) > 300
-    samples = np.load(folder / "samples.npz")
+    samples = arrays(folder / "samples.npz")
     assert samples["images"].shape == (100, 8, 8)
     assert samples["labels"].tolist() == np.repeat(np.arange(10), 10).tolist()
     code, _, err = run("demo", "-o", folder)
@@ -91,7 +96,7 @@ def test_sample_writes_a_sheet_arrays_or_a_folder(model, tmp_path):
     code, out, _ = run("sample", model, "-n", 30, "-o", tmp_path / "s.npz", "--json", "--seed", 1)
     assert code == 0
     assert json.loads(out)["images"] == 30
-    samples = np.load(tmp_path / "s.npz")
+    samples = arrays(tmp_path / "s.npz")
     assert samples["images"].shape == (30, 8, 8)
     assert samples["images"].dtype == np.float32
     assert samples["labels"].shape == (30,)
