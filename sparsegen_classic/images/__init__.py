@@ -5,6 +5,26 @@ Inside the package images are (n, h, w) or (n, h, w, 3), float32, in [0, 1], C-c
 """
 
 from sparsegen_classic.images.grid import check_target, image_grid, save_images
+from sparsegen_classic.images.patches import (
+    PatchGrid,
+    add_means,
+    assemble_patches,
+    extract_patches,
+    sample_patches,
+    split_means,
+)
 from sparsegen_classic.images.sources import ImageSet, open_images
 
-__all__ = ["ImageSet", "check_target", "image_grid", "open_images", "save_images"]
+__all__ = [
+    "ImageSet",
+    "PatchGrid",
+    "add_means",
+    "assemble_patches",
+    "check_target",
+    "extract_patches",
+    "image_grid",
+    "open_images",
+    "sample_patches",
+    "save_images",
+    "split_means",
+]
