@@ -5,7 +5,7 @@ Image sources: one way in, one way out.
 :func:`sparsegen_classic.images.open_images` reads folders, idx files, npz files and arrays into the same
 thing: float32 images in [0, 1] with their labels. :func:`sparsegen_classic.images.save_images` writes them.
 Everything here is built in or made on the way.
-"""  # noqa: D205
+"""
 
 # %%
 # The digits bundled with scikit-learn stand in for a data set.

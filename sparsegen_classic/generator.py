@@ -154,9 +154,11 @@ class SparseImageGenerator(BaseEstimator):
             parameter is out of range.
         """
         check_choice("mean", self.mean, ("pixel", "none"))
-        images = np.asarray(X) if hasattr(X, "__len__") and not sparse.issparse(X) else X
-        self.image_shape_ = np.array(np.shape(images)[1:])
-        rows = images.reshape(len(images), -1) if np.ndim(images) > 2 else X
+        rows: Any = X
+        if np.ndim(rows) > 2:
+            rows = np.asarray(rows)
+            rows = rows.reshape(len(rows), -1)
+        self.image_shape_ = np.array(np.shape(X)[1:])
         rows = validate_data(self, rows, dtype=(np.float32, np.float64), ensure_min_samples=2)
         inside = rows.min() >= 0 and rows.max() <= 1
         self.pixel_range_ = np.array([0.0, 1.0] if inside else [rows.min(), rows.max()])

@@ -77,11 +77,11 @@ def _run(folder: Path, seed: int, options: dict[str, Any]) -> float:
     loud = int(not options["quiet"])
     generator = SparseImageGenerator(per_class=True, random_state=seed, n_jobs=options["jobs"], verbose=loud)
     generator.fit(digits.images, digits.labels)
-    labels = np.repeat(generator.classes_, _PER_CLASS)
+    labels = np.repeat(np.arange(10), _PER_CLASS)
     draws = generator.draw(len(labels), seed, class_=labels)
     nearest, _ = nearest_images(draws.images, digits.images)
     shown = slice(None, None, 2)  # five of each class
-    mixed = np.resize(generator.classes_, 36)
+    mixed = np.resize(np.arange(10), 36)
     combinations = generator.random_combinations(len(mixed), seed, class_=mixed, clip=False)
     pictures = {
         "dictionary": plots.plot_dictionary(generator),

@@ -82,14 +82,14 @@ def _open_like(generator: Any, source: str, options: dict[str, Any]) -> Any:
     """Open a source at the size and mode of the generator's images."""
     from sparsegen_classic import open_images
 
-    shape = tuple(int(side) for side in generator.image_shape_)
+    shape = generator.image_shape_.tolist()
     if len(shape) < 2:
         raise ValueError("--neighbours needs a model of images; this one was fitted on rows of numbers")
     names = ("fit", "background", "split", "errors")
     return open_images(
         source,
         mode="RGB" if len(shape) == 3 else "L",
-        size=options["size"] or shape[:2],
+        size=options["size"] or (shape[0], shape[1]),
         verbose=not options["quiet"],
         **{name: options[name] for name in names},
     ).images

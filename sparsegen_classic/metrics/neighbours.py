@@ -44,28 +44,28 @@ def nearest_images(
     >>> nearest_images(np.array([[0.9, 0.0]]), np.array([[0.0, 0.0], [1.0, 0.0]]))[0]
     array([1])
     """
-    images, references = (
-        check_array(np.asarray(part).reshape(len(part), -1), dtype=(np.float32, np.float64), input_name=name)
-        for name, part in (("images", images), ("references", references))
+    rows, others = (
+        check_array(part.reshape(len(part), -1), dtype=(np.float32, np.float64), input_name=name)
+        for name, part in (("images", np.asarray(images)), ("references", np.asarray(references)))
     )
-    if images.shape[1] != references.shape[1]:
+    if rows.shape[1] != others.shape[1]:
         raise ValueError(
-            f"images have {images.shape[1]} values each but references have {references.shape[1]}; "
+            f"images have {rows.shape[1]} values each but references have {others.shape[1]}; "
             "bring both to one size"
         )
-    squares = np.einsum("ij,ij->i", references, references)
-    indices = np.zeros(len(images), np.intp)
+    squares = np.einsum("ij,ij->i", others, others)
+    indices = np.zeros(len(rows), np.intp)
 
     def search(block: slice) -> None:
-        best = np.full(len(images[block]), np.inf)
-        for start in range(0, len(references), _REFERENCES):
+        best = np.full(len(rows[block]), np.inf)
+        for start in range(0, len(others), _REFERENCES):
             part = slice(start, start + _REFERENCES)
-            distance = squares[part] - 2 * (images[block] @ references[part].T)  # less a constant a row
+            distance = squares[part] - 2 * (rows[block] @ others[part].T)  # less a constant a row
             nearest = distance.argmin(axis=1)
             smallest = distance[np.arange(len(nearest)), nearest]
             closer = smallest < best
             indices[block][closer], best[closer] = start + nearest[closer], smallest[closer]
 
-    for_blocks(search, len(images), _BLOCK, n_jobs)
-    difference = images - references[indices]
+    for_blocks(search, len(rows), _BLOCK, n_jobs)
+    difference = rows - others[indices]
     return indices, np.sqrt(np.einsum("ij,ij->i", difference, difference, dtype=np.float64))
