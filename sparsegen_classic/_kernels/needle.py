@@ -42,7 +42,7 @@ def keep_in_needles(bits, k, magnitude, out, keep):
 
 @njit(nogil=True, cache=True)
 def _find_thresholds(keys, n_channels, k, magnitude, threshold):
-    """The largest number that at least k keys reach, or any that exactly k reach."""
+    """Find the largest number that at least k keys reach, or any that exactly k reach."""
     one, zero, wanted = keys.dtype.type(1), keys.dtype.type(0), keys.dtype.type(k)
     candidate, reached = np.empty_like(threshold), np.empty_like(threshold)
     count = np.full_like(threshold, n_channels)  # keys that reach the threshold

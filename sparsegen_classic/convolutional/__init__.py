@@ -1,6 +1,7 @@
 """Convolutional sparse coding: dictionaries of small filters, shifted over the whole image."""
 
 from sparsegen_classic.convolutional.counts import SparsityCounts, sparsity_counts
+from sparsegen_classic.convolutional.l0 import L0Result, csc_iht, csc_mp, csc_omp
 from sparsegen_classic.convolutional.operator import ConvDictionary
 from sparsegen_classic.convolutional.projections import (
     project_l0,
@@ -10,14 +11,21 @@ from sparsegen_classic.convolutional.projections import (
     soft_threshold,
 )
 from sparsegen_classic.convolutional.sparse_maps import SparseMaps
+from sparsegen_classic.convolutional.stripe import StripeProjection, project_stripe
 
 __all__ = [
     "ConvDictionary",
+    "L0Result",
     "SparseMaps",
     "SparsityCounts",
+    "StripeProjection",
+    "csc_iht",
+    "csc_mp",
+    "csc_omp",
     "project_l0",
     "project_l1",
     "project_needle",
+    "project_stripe",
     "project_topk",
     "soft_threshold",
     "sparsity_counts",

@@ -175,7 +175,8 @@ def sparsity_counts(
     flat = [at[count].reshape(n, -1) for count in COUNTS]
     per_image = np.stack([flat[0].sum(1), *(f.max(1) for f in flat)], axis=1)
     positions = [at[count].reshape(*batch, *at[count].shape[1:]) for count in COUNTS]
-    return SparsityCounts(*map(int, per_image.max(axis=0)), per_image.reshape(*batch, 4), *positions)
+    total, needle, pixel, stripe = (int(most) for most in per_image.max(axis=0))
+    return SparsityCounts(total, needle, pixel, stripe, per_image.reshape(*batch, 4), *positions)
 
 
 def check_geometry(atom_shape: Any, stride: Any, boundary: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -219,8 +219,8 @@ def project_l1(x: ArrayLike, radius: float) -> Floats:
     --------
     >>> from sparsegen_classic.convolutional import project_l1
     >>> project_l1([[3.0, -1.0, 0.5], [0.1, 0.2, 0.0]], 2.0)
-    array([[ 2. ,  0. ,  0. ],
-           [ 0.1,  0.2,  0. ]])
+    array([[2. , 0. , 0. ],
+           [0.1, 0.2, 0. ]])
     """
     checked = _check_x(x)
     radius = check_real("radius", radius, 0)
