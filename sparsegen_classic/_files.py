@@ -23,11 +23,17 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
         raise FileExistsError(
             f"{path} exists; choose another name, or overwrite it on purpose (--force, overwrite=True)"
         )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the directory {path.parent} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"the directory {path.parent} is not writable; choose another place")
+    check_parent(path)
     return path
+
+
+def check_parent(path: Path) -> None:
+    """Raise if nothing can be written beside ``path``."""
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise FileNotFoundError(f"the directory {parent} does not exist; create it first")
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"the directory {parent} is not writable; choose another place")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from sparsegen_classic._files import atomic_write, check_output, write_npz
+from sparsegen_classic._files import atomic_write, check_output, check_parent, write_npz
 from sparsegen_classic._validation import check_integer
 
 _READABLE, _LARGEST_SHEET = 64, 4096  # pixels: what a tile is enlarged up to, and what its sheet may grow to
@@ -201,8 +201,7 @@ def _save_folder(images: NDArray[np.float32], folder: Path, labels: NDArray[Any]
 
 
 def _check_folder(folder: Path, overwrite: bool) -> None:
-    if not folder.absolute().parent.is_dir():
-        raise FileNotFoundError(f"the directory {folder.absolute().parent} does not exist; create it first")
+    check_parent(folder)
     if not folder.exists():
         return
     if not folder.is_dir():
