@@ -142,13 +142,15 @@ class Stepper:
     def update(
         self, atoms: SparseAtoms, codes: sparse.csr_array, residual: Array, n_jobs: int | None = None
     ) -> float:
-        """Move the atoms that ``codes`` use, in place; return the step size ``eta``."""
+        """Move the atoms that ``codes`` use, in place; return the step size ``eta``.
+
+        The codes grow as the norms of their atoms shrink to one, also in place.
+        """
         base = atoms.base
         used = np.unique(codes.indices)
         if not len(used) or not residual.any():
             return 0.0
-        codes = codes[:, used]
-        by_atom = codes.T.tocsr()
+        by_atom = codes[:, used].T.tocsr()
         divisor = self._divisor(used, by_atom)
         slopes = np.empty(len(used))
         direction = np.empty((len(used), base.n_functions), residual.dtype)
@@ -163,9 +165,11 @@ class Stepper:
             motion[block] = base.synthesize(direction[block])
 
         for_blocks(find_direction, len(used), _BLOCK, n_jobs)
-        eta = slopes.sum() / max(_squared_norm(codes, motion, n_jobs), np.finfo(float).tiny)
+        eta = slopes.sum() / max(_squared_norm(by_atom.T.tocsr(), motion, n_jobs), np.finfo(float).tiny)
         eta = np.sqrt(eta) if self.step == "paper" else eta
         direction *= eta if self.step == "paper" else eta * (1 - self.momentum)
+
+        norms = np.ones(codes.shape[1], residual.dtype)
 
         def move(block: slice) -> None:
             rows = used[block]
@@ -175,13 +179,14 @@ class Stepper:
             positions = atoms.positions[rows]
             moved = np.take_along_axis(trial, positions, axis=1) + atoms.values[rows]
             np.put_along_axis(trial, positions, moved, axis=1)
-            norms = atoms.assign(rows, trial)
+            norms[rows] = atoms.assign(rows, trial)
             if self.velocity is not None:
-                self.velocity[rows] = direction[block] / norms[:, None]
-            if self.step == "paper":
-                self.scale[rows] *= norms
+                self.velocity[rows] = direction[block] / norms[rows, None]
 
         for_blocks(move, len(used), _BLOCK, n_jobs)
+        codes.data *= norms[codes.indices]
+        if self.step == "paper":
+            self.scale *= norms
         return float(eta)
 
     def _divisor(self, used: NDArray[np.integer], by_atom: sparse.csr_array) -> Array:

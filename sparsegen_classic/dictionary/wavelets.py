@@ -55,18 +55,22 @@ def cropped_wavelets(n: int, wavelet: str = "sym8", threshold: float = 1e-3) -> 
 
 def _crop(n: int, wavelet: str, threshold: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the kept columns as cropping left them, and their norms."""
-    check_choice("wavelet", wavelet, _orthogonal_wavelets())
     size = 2 ** (ceil(log2(n)) + 1)
-    unit = np.eye(size)
-    synthesis = unit[:1]
-    while len(synthesis) < size:
-        details = unit[len(synthesis) : 2 * len(synthesis)]
-        synthesis = pywt.idwt(synthesis, details, wavelet, "periodization", axis=0)
     start = (size - n) // 2
-    cropped = synthesis[start : start + n]
+    cropped = _synthesis(size, wavelet)[start : start + n]
     norms = np.linalg.norm(cropped, axis=0)
     kept = norms > threshold
     return cropped[:, kept], norms[kept]
+
+
+def _synthesis(size: int, wavelet: str) -> NDArray[np.float64]:
+    """Return all wavelets of a periodic signal, down to one coefficient, as orthonormal columns."""
+    check_choice("wavelet", wavelet, _orthogonal_wavelets())
+    unit = np.eye(size)
+    columns = unit[:1]
+    while len(columns) < size:
+        columns = pywt.idwt(columns, unit[len(columns) : 2 * len(columns)], wavelet, "periodization", axis=0)
+    return columns
 
 
 @cache
