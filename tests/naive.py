@@ -61,3 +61,24 @@ def ksvd_sweep(order, X, components, codes, exact):
 
 def unit_rows(matrix):
     return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+
+
+def weighted_rank_one(error, weights, d, g, *, positive=False, non_negative=False, zero_mean=False):
+    """One alternation for ``sum(weights * (error - outer(g, d))**2)``: d given g, then g given d.
+
+    With zero_mean the atom solves the KKT system of the constrained least squares.
+    """
+    d = d.copy()
+    seen = (weights * g[:, None] ** 2).sum(axis=0)
+    target = (weights * g[:, None] * error).sum(axis=0)
+    free = seen > 0
+    if zero_mean:
+        n = free.sum()
+        system = np.block([[np.diag(seen[free]), np.ones((n, 1))], [np.ones((1, n)), np.zeros((1, 1))]])
+        d[free] = np.linalg.solve(system, np.append(target[free], -d[~free].sum()))[:n]
+    else:
+        d[free] = target[free] / seen[free]
+    d = np.maximum(d, 0) if non_negative else d
+    d /= np.linalg.norm(d)
+    g = (weights * error) @ d / (weights @ d**2)
+    return d, np.maximum(g, 0) if positive else g

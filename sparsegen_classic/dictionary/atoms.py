@@ -2,30 +2,116 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen_classic._kernels.ksvd import NON_NEGATIVE, ZERO_MEAN
+from sparsegen_classic._validation import check_choice, check_integer
+from sparsegen_classic.pursuit.omp import check_components
 
-def atoms_from_data(
-    X: NDArray[np.floating], n_components: int, rng: np.random.Generator
-) -> NDArray[np.floating]:
-    """Return ``n_components`` distinct random non-zero samples, normalised to unit norm."""
+
+def dct_atoms(patch_shape: tuple[int, int], n_components: int) -> NDArray[np.float64]:
+    """Return the overcomplete separable cosine dictionary of Elad and Aharon (2006).
+
+    Parameters
+    ----------
+    patch_shape : tuple of two ints
+        Height and width of a patch.
+    n_components : int
+        Number of atoms. With ``p = ceil(sqrt(n_components))`` frequencies an axis, ``p**2`` products of
+        one-dimensional cosines exist; the ``n_components`` with the lowest sum of frequencies are returned.
+
+    Returns
+    -------
+    atoms : ndarray of shape (n_components, height * width)
+        Rows of unit norm. The first is constant, the others have zero mean.
+
+    Examples
+    --------
+    >>> from sparsegen_classic.dictionary import dct_atoms
+    >>> dct_atoms((8, 8), 256).shape
+    (256, 64)
+    """
+    height, width = (check_integer("patch_shape", side, 1) for side in patch_shape)
+    n_components = check_integer("n_components", n_components, 1)
+    p = math.isqrt(n_components - 1) + 1
+    atoms = np.einsum("ay,bx->abyx", _cosines(height, p), _cosines(width, p)).reshape(p * p, -1)
+    a, b = np.divmod(np.arange(p * p), p)
+    return np.ascontiguousarray(atoms[np.argsort(a + b, kind="stable")[:n_components]])
+
+
+def _cosines(length: int, n: int) -> NDArray[np.float64]:
+    """Return ``n`` sampled cosines in rows: zero mean but for the first, unit norm."""
+    rows = np.cos(np.pi / n * np.outer(np.arange(n), np.arange(length)))
+    rows[1:] -= rows[1:].mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(norms > 1e-8, rows / np.maximum(norms, 1e-8), rows[0] / norms[0])
+
+
+def distinct_rows(X: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return one index for each distinct non-zero row, in an order that knows neither place nor repetition.
+
+    Rows are sorted by their product with a random vector: equal rows are neighbours.
+    """
+    key = (X * rng.standard_normal(X.shape[1])).sum(axis=1)
     norms = np.linalg.norm(X, axis=1)
-    usable = np.flatnonzero(norms > 1e-6 * norms.max(initial=0))
-    if len(usable) < n_components:
+    order = np.argsort(key, kind="stable")
+    order = order[norms[order] > 1e-6 * norms.max(initial=0)]
+    first = np.ones(len(order), bool)
+    first[1:] = key[order[1:]] != key[order[:-1]]
+    return order[first]
+
+
+def initial_atoms(
+    init: Any,
+    n_components: int | None,
+    source: NDArray[np.floating],
+    distinct: NDArray[np.intp],
+    rng: np.random.Generator,
+) -> NDArray[np.floating]:
+    """Return the atoms that ``init`` ("data", "dct" or an array) stands for, in the dtype of ``source``."""
+    n_features = source.shape[1]
+    if not isinstance(init, str):
+        atoms = check_components(init, source.dtype).copy()
+        expected = (len(atoms) if n_components is None else n_components, n_features)
+        if atoms.shape != expected:
+            raise ValueError(f"init must have shape (n_components, n_features)={expected}, got {atoms.shape}")
+        return atoms
+    check_choice("init", init, ("data", "dct"))
+    n = min(n_features, max(1, len(distinct))) if n_components is None else n_components
+    check_integer("n_components", n, 1)
+    if init == "dct":
+        side = math.isqrt(n_features)
+        if side * side != n_features:
+            raise ValueError(
+                f"init='dct' needs square patches, got n_features={n_features}; "
+                "give an array, for example dct_atoms((height, width), n_components)"
+            )
+        return dct_atoms((side, side), n).astype(source.dtype)
+    if len(distinct) < n:
         raise ValueError(
-            f"n_components={n_components} atoms need at least as many non-zero samples, got {len(usable)} "
-            f"of n_samples={len(X)}; lower n_components or give more samples"
+            f"n_components={n} atoms need at least as many distinct non-zero samples, got {len(distinct)} "
+            f"of n_samples={len(source)}; lower n_components or give more samples"
         )
-    chosen = rng.choice(usable, n_components, replace=False)
-    return np.ascontiguousarray(X[chosen] / norms[chosen, None])
+    chosen = source[distinct[rng.choice(len(distinct), n, replace=False)]]
+    return np.ascontiguousarray(chosen / np.linalg.norm(chosen, axis=1, keepdims=True))
+
+
+def allowed(rows: NDArray[np.floating], rule: int) -> NDArray[np.floating]:
+    """Return the rows made non-negative or of zero mean, as the rule for atoms says."""
+    if rule == NON_NEGATIVE:
+        return np.maximum(rows, 0)
+    return rows - rows.mean(axis=1, keepdims=True) if rule == ZERO_MEAN else rows
 
 
 def atoms_to_replace(
     components: NDArray[np.floating],
-    uses: NDArray[np.integer],
+    uses: NDArray[Any],
     coherence_threshold: float,
-    min_uses: int,
+    min_uses: float,
 ) -> NDArray[np.intp]:
     """Return the atoms with fewer than ``min_uses`` users and the less used one of each coherent pair."""
     poor = uses < min_uses
@@ -39,9 +125,11 @@ def atoms_to_replace(
     return np.flatnonzero(poor)
 
 
-def worst_represented(X: NDArray[np.floating], energy: NDArray[np.floating], n: int) -> NDArray[np.floating]:
-    """Return the up to ``n`` samples with the largest residual energy, normalised; exact fits are no use."""
-    worst = np.argsort(-energy, kind="stable")[:n]
+def worst_represented(
+    X: NDArray[np.floating], energy: NDArray[np.floating], candidates: NDArray[np.intp], n: int
+) -> NDArray[np.floating]:
+    """Return the up to ``n`` candidates with the most residual energy, normalised; exact fits are no use."""
+    worst = candidates[np.argsort(-energy[candidates], kind="stable")[:n]]
     norms = np.linalg.norm(X[worst], axis=1)
     usable = energy[worst] > (1e-6 * norms) ** 2
     return X[worst[usable]] / norms[usable, None]

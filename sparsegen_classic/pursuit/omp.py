@@ -113,7 +113,7 @@ def orthogonal_mp(
         X,
         components,
         k,
-        tol=_check_tol(tol, len(X)),
+        tol=check_tol(tol, len(X)),
         positive=positive,
         weights=weights,
         n_jobs=n_jobs,
@@ -219,7 +219,8 @@ def check_sparsity(n_nonzero_coefs: int | None, tol: Any, shape: tuple[int, ...]
     )
 
 
-def _check_tol(tol: Any, n_samples: int) -> NDArray[np.float64] | None:
+def check_tol(tol: Any, n_samples: int) -> NDArray[np.float64] | None:
+    """Return one squared error target for each sample, or None."""
     if tol is None:
         return None
     checked = np.asarray(tol, np.float64)

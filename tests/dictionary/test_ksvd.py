@@ -5,14 +5,21 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsegen_classic import KSVD
-from sparsegen_classic._kernels.ksvd import subtract_codes, update_atoms, users_by_atom
+from sparsegen_classic._kernels.ksvd import subtract_codes, users_by_atom
+from sparsegen_classic.dictionary.atom_stage import atom_stage
 from sparsegen_classic.dictionary.atoms import atoms_to_replace, worst_represented
-from sparsegen_classic.dictionary.ksvd import _update_atoms_exactly
 from sparsegen_classic.pursuit.omp import codes_from_arrays, omp_arrays
 from tests import naive
 
 
-@parametrize_with_checks([KSVD(), KSVD(update="exact", min_uses=0)])
+@parametrize_with_checks(
+    [
+        KSVD(),
+        KSVD(update="exact", min_uses=0),
+        KSVD(positive=True, positive_atoms=True),
+        KSVD(dc_atom=True, tol=0.1),
+    ]
+)
 def test_estimator_contract(estimator, check):
     check(estimator)
 
@@ -45,8 +52,7 @@ def test_the_atom_stage_equals_its_definition_and_never_raises_the_objective(exa
     subtract_codes(residual, components, indices, coefficients)
     before = (residual**2).sum()
     start, users = users_by_atom(indices, 40)
-    sweep = _update_atoms_exactly if exact else update_atoms
-    sweep(order, components, residual, start, users, coefficients)
+    atom_stage(order, components, residual, start, users, coefficients, exact=exact)
     sign = np.sign((components * expected).sum(axis=1))
     np.testing.assert_allclose(components, expected * sign[:, None], atol=1e-8)
     codes = codes_from_arrays(indices, coefficients, 40).toarray()
@@ -114,7 +120,7 @@ def test_of_a_coherent_pair_the_less_used_atom_goes():
 
 def test_replacements_are_the_worst_represented_samples():
     X = np.array([[1.0, 0], [0, 2], [3, 0], [0, 0]])
-    fresh = worst_represented(X, np.array([0.1, 0.5, 0.3, 0.0]), 4)
+    fresh = worst_represented(X, np.array([0.1, 0.5, 0.3, 0.0]), np.arange(4), 4)
     np.testing.assert_array_equal(fresh, [[0, 1], [1, 0], [1, 0]])
 
 
@@ -123,7 +129,7 @@ def test_replacements_are_the_worst_represented_samples():
     [
         (
             {"n_components": 31},
-            "n_components=31 atoms need at least as many non-zero samples, got 30 of n_samples=30",
+            "n_components=31 atoms need at least as many distinct non-zero samples, got 30 of n_samples=30",
         ),
         (
             {"n_components": 5, "n_nonzero_coefs": 6},
