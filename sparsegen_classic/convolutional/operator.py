@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,8 +170,25 @@ class ConvDictionary:
         images, batch = self._check_array("x", x, self.n_channels)
         maps = np.empty((len(images), self.n_atoms, *self.maps_shape(images.shape[2:])), self.dtype)
         for image, z in zip(images, maps, strict=True):
-            self._correlate(self.extend(image), z)
+            for rows, correlation in self.correlations(self.extend(image)):
+                z.reshape(self.n_atoms, -1, z.shape[-1])[:, rows] = correlation
         return maps.reshape(*batch, *maps.shape[1:])
+
+    def correlations(self, extended: Floats) -> Iterator[tuple[slice, Floats]]:
+        """Yield D^T of one extended image a few map rows at a time, as (rows, (n_atoms, rows, width)).
+
+        For what needs the correlations only once: they never fill memory, and are best read from the cache.
+        A signal has one row.
+        """
+        filters, *stride = self._planar()
+        image = extended if self._ndim == 2 else extended[:, None]
+        sizes = zip(image.shape[1:], filters.shape[2:], stride, strict=True)
+        n_rows, n = ((size - k) // step + 1 for size, k, step in sizes)
+        matrix = filters.reshape(self.n_atoms, -1)
+        for rows in self._chunks(n_rows, n):
+            columns = np.empty((*filters.shape[1:], rows.stop - rows.start, n), self.dtype)
+            gather_patches(image, rows.start, stride[0], stride[1], columns)
+            yield rows, (matrix @ columns.reshape(matrix.shape[1], -1)).reshape(self.n_atoms, -1, n)
 
     def extend(self, image: Floats) -> Floats:
         """Return one image with its boundary attached: every atom then lies inside, whole.
@@ -204,6 +221,11 @@ class ConvDictionary:
         image[tuple(map(slice, extended.shape))] = extended
         return image
 
+    def check_images(self, x: ArrayLike) -> tuple[Floats, bool]:
+        """Return ``x`` as a batch (n_images, n_channels, *image_shape), and whether it was one."""
+        images, batch = self._check_array("x", x, self.n_channels)
+        return images, bool(batch)
+
     def as_matrix(self, image_shape: Sequence[int]) -> Floats:
         """Return D as a dense matrix (n_channels * pixels, n_atoms * positions); for small images."""
         shape = (self.n_channels, *self._check_spatial("image_shape", image_shape))
@@ -226,9 +248,10 @@ class ConvDictionary:
         norms = self.norms
         correlation = np.abs(self.local_gram()) / (norms[:, None] * norms)[(..., *[None] * self._ndim)]
         centre = tuple(size - 1 for size in self.atom_shape)
-        correlation[(np.arange(self.n_atoms), np.arange(self.n_atoms), *centre)] = 0
+        each = np.arange(self.n_atoms)
+        correlation[(each, each, *centre)] = 0
         shifts = tuple(slice(c % s, None, s) for c, s in zip(centre, self.stride, strict=True))
-        return float(correlation[(..., *shifts)].max())
+        return float(correlation[(slice(None), slice(None), *shifts)].max())
 
     def welch_bound(self) -> float:
         """Return the smallest mutual coherence that filters of this number, size and stride can have.
@@ -340,18 +363,6 @@ class ConvDictionary:
         rows = max(1, _CHUNK // numbers)
         return [slice(first, min(first + rows, n_rows)) for first in range(0, n_rows, rows)]
 
-    def _correlate(self, extended: Floats, maps: Floats) -> None:
-        """Write the correlations of the filters with an extended image into maps (n_atoms, *maps_shape)."""
-        filters, *stride = self._planar()
-        if self._ndim == 1:
-            extended, maps = extended[:, None], maps[:, None]
-        matrix = filters.reshape(self.n_atoms, -1)
-        for rows in self._chunks(*maps.shape[1:]):
-            columns = np.empty((*filters.shape[1:], rows.stop - rows.start, maps.shape[2]), self.dtype)
-            gather_patches(extended, rows.start, *stride, columns)
-            product = matrix @ columns.reshape(matrix.shape[1], -1)
-            maps[:, rows] = product.reshape(self.n_atoms, -1, maps.shape[2])
-
     def _convolve(self, maps: Floats) -> Floats:
         """Return the extended image of maps (n_atoms, *maps_shape)."""
         extended = np.zeros((self.n_channels, *self._extended_shape(maps.shape[1:])), self.dtype)
@@ -362,7 +373,13 @@ class ConvDictionary:
         matrix = filters.reshape(self.n_atoms, -1)
         for rows in self._chunks(*maps.shape[1:]):
             product = matrix.T @ maps[:, rows].reshape(self.n_atoms, -1)
-            add_patches(product.reshape(*filters.shape[1:], -1, maps.shape[2]), rows.start, *stride, image)
+            add_patches(
+                product.reshape(*filters.shape[1:], -1, maps.shape[2]),
+                rows.start,
+                stride[0],
+                stride[1],
+                image,
+            )
         return extended
 
     def _synthesize_sparse(self, maps: SparseMaps) -> Floats:
