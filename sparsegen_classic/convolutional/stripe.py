@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -268,6 +269,5 @@ class _Problem:
         )
         rows = rows[np.diff(rows.indptr) > self.cap]
         rows.sort_indices()
-        slices = zip(rows.indptr, rows.indptr[1:], strict=False)
-        distinct = {rows.indices[a:b].tobytes(): i for i, (a, b) in enumerate(slices)}
+        distinct = {rows.indices[a:b].tobytes(): i for i, (a, b) in enumerate(pairwise(rows.indptr))}
         return rows[sorted(distinct.values())]
