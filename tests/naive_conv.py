@@ -46,3 +46,12 @@ def synthesize_circular(maps, filters, stride=(1, 1)):
             where = (y * stride[0] + i) % shape[0], (x * stride[1] + k) % shape[1]
             image[c, *where] += maps[j, y, x] * filters[j, c, i, k]
     return image
+
+
+def lasso_conditions(matrix, signal, code, threshold, positive=False):
+    """Largest violation of the optimality conditions of 1/2 ||signal - matrix code||^2 + threshold |code|."""
+    gradient = matrix.T @ (signal - matrix @ code)
+    active = code != 0
+    violation = np.abs(gradient - threshold * np.sign(code))[active].max(initial=0)
+    outside = gradient if positive else np.abs(gradient)
+    return max(violation, (outside - threshold)[~active].max(initial=0))

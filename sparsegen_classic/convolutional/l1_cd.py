@@ -68,7 +68,7 @@ class _WorkingSet:
     def load(self, residual: Floats) -> None:
         self.residual[..., : residual.shape[2]] = residual
 
-    def try_entries(self, ratio: Floats, atom: NDArray[np.int64]) -> None:
+    def try_entries(self, ratio: Floats, atom: NDArray[np.int32]) -> None:
         """Descend once along the violators, the strongest first; keep what becomes non-zero."""
         position = np.flatnonzero(ratio > 1)
         position = position[np.argsort(-ratio[position], kind="stable")]
