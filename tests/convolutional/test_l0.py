@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsegen_classic.convolutional import ConvDictionary, sparsity_counts
+from sparsegen_classic.convolutional import ConvDictionary, ConvSparseCoder, sparsity_counts
 from sparsegen_classic.convolutional.l0 import csc_iht, csc_mp, csc_omp
 from tests import naive
 
@@ -192,7 +192,7 @@ def planted(rng, stripe, n=640):
     for entry in rng.permutation(2 * n):
         window = (entry % n + np.arange(-63, 64)) % n
         if np.count_nonzero(maps) < 25 and counts[window].max() < stripe:
-            maps.flat[entry] = rng.standard_normal() + np.sign(rng.standard_normal())
+            maps.flat[entry] = rng.choice([-1, 1]) * rng.uniform(1, 3)
             counts[window] += 1
     return maps
 
@@ -215,3 +215,36 @@ def test_c55_omp_recovers_200_of_200_far_above_the_classical_limit(low_coherence
         np.testing.assert_allclose(result.maps.to_dense(), maps, atol=1e-10)
         sizes.append(np.count_nonzero(maps))
     assert np.mean(sizes) > 3 * (1 + 1 / mu) / 2  # the classical theory stops at 6 of them in all
+
+
+def largest_patch_norm(noise):
+    """eps_L: the largest norm of the noise over a patch of 64 samples."""
+    squares = noise.ravel() ** 2
+    return np.sqrt(max(np.roll(squares, -i)[:64].sum() for i in range(len(squares))))
+
+
+def noisy_problems(dictionary, stripe, n_problems):
+    rng = np.random.default_rng(2)
+    for _ in range(n_problems):
+        maps, noise = planted(rng, stripe), 0.02 * rng.standard_normal((1, 640))
+        yield maps, dictionary.synthesize(maps) + noise, noise, largest_patch_norm(noise)
+
+
+def test_omp_is_stable_to_noise_within_its_bound(low_coherence_pair):
+    dictionary, mu = low_coherence_pair
+    for maps, x, noise, local in noisy_problems(dictionary, 4, 20):
+        stripe = sparsity_counts(maps, 64, boundary="circular").stripe
+        assert stripe < (1 + 1 / mu) / 2 - local / (mu * np.abs(maps[maps != 0]).min())
+        found = csc_omp(dictionary, x, np.count_nonzero(maps)).maps.to_dense()
+        np.testing.assert_array_equal(found != 0, maps != 0)
+        assert ((found - maps) ** 2).sum() <= (noise**2).sum() / (1 - mu * (stripe - 1))
+
+
+def test_basis_pursuit_is_stable_to_noise_within_its_bound(low_coherence_pair):
+    dictionary, mu = low_coherence_pair
+    for maps, x, _, local in noisy_problems(dictionary, 4, 20):
+        assert sparsity_counts(maps, 64, boundary="circular").stripe < (1 + 1 / mu) / 3
+        found = ConvSparseCoder(dictionary, 4 * local, tol=1e-8).encode(x).maps.to_dense()
+        assert (maps[found != 0] != 0).all()
+        assert np.abs(found - maps).max() < 7.5 * local
+        assert (found[np.abs(maps) > 7.5 * local] != 0).all()
