@@ -21,7 +21,7 @@ def correlate(signals: Array, atoms: SparseAtoms, n_jobs: int | None = None) -> 
     alpha = np.empty((len(signals), codes.shape[0]), signals.dtype)
 
     def work(block: slice) -> None:
-        analysed = np.ascontiguousarray(atoms.base.analyze(signals[block]).T)
+        analysed = atoms.base.analyze_columns(signals[block])
         alpha[block] = sparse_product(codes, analysed, slice(0, codes.shape[0])).T
 
     for_blocks(work, len(signals), _BLOCK, n_jobs)

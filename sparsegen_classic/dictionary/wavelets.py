@@ -108,6 +108,12 @@ class SeparableBase:
         """Return rows ``phi^T Y phi`` (n, n_functions), the adjoint of :meth:`synthesize`."""
         return _separable(self.left.T, images, self.right)
 
+    def analyze_columns(self, images: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the same as columns (n_functions, n), contiguous for products with sparse atoms."""
+        n = len(images)
+        halfway = self.left.T @ np.ascontiguousarray(images.T).reshape(len(self.left), -1)
+        return np.matmul(self.right.T, halfway.reshape(-1, len(self.right), n)).reshape(-1, n)
+
 
 def _separable(
     left: NDArray[np.floating], rows: NDArray[np.floating], right: NDArray[np.floating]

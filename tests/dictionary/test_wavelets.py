@@ -46,6 +46,7 @@ def test_c22_the_separable_base_is_the_kronecker_product(shape):
     codes, images = rng.standard_normal((4, base.n_functions)), rng.standard_normal((4, np.prod(shape)))
     np.testing.assert_allclose(base.synthesize(codes), codes @ dense.T, atol=1e-12)
     np.testing.assert_allclose(base.analyze(images), images @ dense, atol=1e-12)
+    np.testing.assert_allclose(base.analyze_columns(images).T, images @ dense, atol=1e-12)
     inner = (base.synthesize(codes) * images).sum(), (codes * base.analyze(images)).sum()
     assert inner[0] == pytest.approx(inner[1], abs=1e-12 * np.abs(inner).max() + 1e-12)
     np.testing.assert_allclose(base.synthesize(base.weights * base.analyze(images)), images, atol=1e-4)
