@@ -34,6 +34,32 @@ def nn_omp(x, components, n_nonzero_coefs):
     return code
 
 
+def refit(x, components, chosen):
+    code = np.zeros(len(components))
+    code[chosen] = np.linalg.lstsq(components[chosen].T, x, rcond=None)[0]
+    return code
+
+
+def thresholding(x, components, n_nonzero_coefs):
+    """Refit the atoms most correlated with the signal."""
+    return refit(x, components, np.argsort(-np.abs(components @ x))[:n_nonzero_coefs])
+
+
+def subspace_pursuit(x, components, n_nonzero_coefs):
+    """Merge, refit, keep the largest, refit; for as long as the error falls."""
+    code = thresholding(x, components, n_nonzero_coefs)
+    while True:
+        residual = x - code @ components
+        correlation = np.abs(components @ residual)
+        correlation[code != 0] = 0
+        merged = np.union1d(np.flatnonzero(code), np.argsort(-correlation)[:n_nonzero_coefs])
+        largest = np.argsort(-np.abs(refit(x, components, merged)))[:n_nonzero_coefs]
+        new = refit(x, components, largest)
+        if ((x - new @ components) ** 2).sum() >= (residual**2).sum() - 1e-12:
+            return code
+        code = new
+
+
 def weighted(pursuit, x, components, weights, *args):
     """Any pursuit with weights on the entries: on the signal and the atoms times the root of the weights."""
     observed = weights > 0

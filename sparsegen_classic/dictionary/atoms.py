@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsegen_classic._kernels.ksvd import NON_NEGATIVE, ZERO_MEAN
+from sparsegen_classic._parallel import single_threaded_blas
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.pursuit.omp import check_components
 
@@ -116,7 +117,8 @@ def atoms_to_replace(
     """Return the atoms with fewer than ``min_uses`` users and the less used one of each coherent pair."""
     poor = uses < min_uses
     if coherence_threshold < 1:
-        gram = np.abs(components @ components.T)
+        with single_threaded_blas():
+            gram = np.abs(components @ components.T)
         by_use = np.argsort(-uses, kind="stable")  # of equally used atoms the first stays
         for rank, j in enumerate(by_use):
             if not poor[j]:

@@ -125,6 +125,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     True
     """
 
+    _stream: list[Any]  # a Stream, in a form that model files hold
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -183,33 +185,34 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         self
         """
-        X = validate_data(self, X, dtype=_FLOATS, order="C", ensure_all_finite=mask is None)
+        X = np.asarray(validate_data(self, X, dtype=_FLOATS, order="C", ensure_all_finite=mask is None))
         rule = self._check_parameters()
-        X, weights, sample_weight = _weighted(X, mask, sample_weight)
+        samples, weights, counts = _weighted(X, mask, sample_weight)
         rng = np.random.default_rng(seed_sequence(self.random_state))
-        source = allowed(X, rule)
+        source = allowed(samples, rule)
         distinct = distinct_rows(source, rng)
         components = self._initial_atoms(source, distinct, rule, rng)
-        X = X * np.sqrt(sample_weight)[:, None].astype(X.dtype)
+        samples = samples * np.sqrt(counts)[:, None].astype(samples.dtype)
         k = check_sparsity(self.n_nonzero_coefs, self.tol, components.shape)
-        tol = None if self.tol is None else check_tol(self.tol, len(X)) * sample_weight
+        tol = None if self.tol is None else check_tol(self.tol, len(samples)) * counts
         observed = 1.0 if weights is None else weights.mean(axis=1, dtype=np.float64)
-        share = observed * sample_weight  # of a sample, in the error
-        residual, energy = np.empty_like(X), np.empty(len(X))
+        share = observed * counts  # of a sample, in the error
+        residual, energy = np.empty_like(samples), np.empty(len(samples))
         errors, self.n_replaced_ = [], 0
         for iteration in tqdm(
             range(self.max_iter), desc="K-SVD", disable=None if self.verbose else True, leave=False
         ):
             indices, coefficients, _ = omp_arrays(
-                X, components, k, tol=tol, positive=self.positive, weights=weights, n_jobs=self.n_jobs
+                samples, components, k, tol=tol, positive=self.positive, weights=weights, n_jobs=self.n_jobs
             )
-            self._compute_residual(X, components, indices, coefficients, residual)
-            order = self.dc_atom + rng.permutation(len(components) - self.dc_atom)
+            self._compute_residual(samples, components, indices, coefficients, residual)
+            start, users = users_by_atom(indices, len(components))
             atom_stage(
-                order,
+                self.dc_atom + rng.permutation(len(components) - self.dc_atom),
                 components,
                 residual,
-                *users_by_atom(indices, len(components)),
+                start,
+                users,
                 coefficients,
                 exact=self.update == "exact",
                 weights=weights,
@@ -217,9 +220,9 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 positive=self.positive,
             )
             self._compute_energy(residual, weights, energy)
-            errors.append(np.sqrt(energy.sum() / (share.sum() * X.shape[1])))
+            errors.append(np.sqrt(energy.sum() / (share.sum() * samples.shape[1])))
             if iteration < self.max_iter - 1:  # what is replaced last would never be refitted
-                uses = _uses(indices, coefficients, sample_weight, len(components))
+                uses = _uses(indices, coefficients, counts, len(components))
                 self.n_replaced_ += self._replace_atoms(source, components, uses, energy / share, distinct)
         self.components_ = components
         self.errors_ = np.array(errors)
@@ -253,10 +256,11 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self
         """
         first = not hasattr(self, "_stream")
-        X = validate_data(self, X, dtype=_FLOATS, order="C", reset=first)
+        X = np.asarray(validate_data(self, X, dtype=_FLOATS, order="C", reset=first))
         rule = self._check_parameters()
         if first:
-            self._stream, self.n_seen_ = fresh_stream(X, self.random_state), 0
+            self._stream = list(fresh_stream(X, self.random_state))
+            self.n_seen_ = 0
         stream = Stream(*self._stream)
         samples = np.concatenate([stream.pending, X.astype(stream.pending.dtype, copy=False)])
         n_whole = len(samples) - len(samples) % self.batch_size

@@ -1,5 +1,21 @@
-"""Sparse coding over a fixed dictionary: ``X ~ codes @ components``."""
+"""Sparse coding over a fixed dictionary: ``X ~ codes @ components``.
 
+A pursuit is a function ``(X, components, n_nonzero_coefs, *, n_jobs, ...) -> codes``, CSR.
+"""
+
+from sparsegen_classic.pursuit.coder import SparseCoder
 from sparsegen_classic.pursuit.omp import omp_arrays, orthogonal_mp
+from sparsegen_classic.pursuit.thresholding import (
+    iterative_hard_thresholding,
+    subspace_pursuit,
+    thresholding,
+)
 
-__all__ = ["omp_arrays", "orthogonal_mp"]
+__all__ = [
+    "SparseCoder",
+    "iterative_hard_thresholding",
+    "omp_arrays",
+    "orthogonal_mp",
+    "subspace_pursuit",
+    "thresholding",
+]

@@ -13,10 +13,11 @@ from sklearn.utils import check_array
 
 from sparsegen_classic._kernels.nn_omp import nn_omp_block
 from sparsegen_classic._kernels.omp import omp_block
-from sparsegen_classic._parallel import for_blocks
+from sparsegen_classic._parallel import for_blocks, single_threaded_blas
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.pursuit.masked import check_weights, masked_omp_arrays
 
+_FLOATS: Any = (np.float64, np.float32)
 _BLOCK_BYTES = 2**19  # correlations of one block: they stay in the cache of a core
 
 
@@ -99,13 +100,9 @@ def orthogonal_mp(
     array([[3.      , 1.      , 0.      ],
            [0.      , 0.      , 2.828427]])
     """
-    X = check_array(X, dtype=(np.float64, np.float32), input_name="X", ensure_all_finite=mask is None)
+    X = np.asarray(check_array(X, dtype=_FLOATS, input_name="X", ensure_all_finite=mask is None))
     components = check_components(components, X.dtype)
-    if X.shape[1] != components.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} features but components has {components.shape[1]}; "
-            "rows of X are signals and rows of components are atoms"
-        )
+    check_features(X, components)
     weights = None if mask is None and sample_weight is None else check_weights(X, mask, sample_weight)
     n_components = len(components)
     k = check_sparsity(n_nonzero_coefs, tol, components.shape)
@@ -145,7 +142,9 @@ def omp_arrays(
     signals that stopped at a dependent atom.
     """
     # Error targets and NNLS need double precision: the residual recursion cancels.
-    dtype = np.dtype(np.float32 if X.dtype == np.float32 and tol is None and not positive else np.float64)
+    dtype: Any = np.dtype(
+        np.float32 if X.dtype == np.float32 and tol is None and not positive else np.float64
+    )
     components = np.ascontiguousarray(components, dtype)
     shape = (len(X), n_nonzero_coefs)
     indices, coefficients = np.full(shape, -1, np.int32), np.zeros(shape, dtype)
@@ -158,7 +157,8 @@ def omp_arrays(
             X, components, weights, tol, floor, positive, n_jobs, indices, coefficients
         )
         return indices, coefficients.astype(X.dtype, copy=False), stopped
-    gram = components @ components.T
+    with single_threaded_blas():
+        gram = components @ components.T
     n_dependent: list[int] = []
 
     def code(block: slice) -> None:
@@ -203,6 +203,15 @@ def check_components(components: ArrayLike, dtype: Any = np.float64) -> NDArray[
             f"{norms[worst]:.6g}; divide each row by its norm"
         )
     return checked
+
+
+def check_features(X: NDArray[np.floating], components: NDArray[np.floating]) -> None:
+    """Raise unless the signals are as long as the atoms."""
+    if X.shape[1] != components.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} features but components has {components.shape[1]}; "
+            "rows of X are signals and rows of components are atoms"
+        )
 
 
 def check_sparsity(n_nonzero_coefs: int | None, tol: Any, shape: tuple[int, ...]) -> int:
