@@ -4,8 +4,13 @@ import click
 
 from sparsegen_classic._version import __version__
 from sparsegen_classic.cli.demo import demo
+from sparsegen_classic.cli.denoise import denoise
+from sparsegen_classic.cli.encode import encode
 from sparsegen_classic.cli.fit import fit
 from sparsegen_classic.cli.info import info
+from sparsegen_classic.cli.inpaint import inpaint
+from sparsegen_classic.cli.learn_dictionary import learn_dictionary
+from sparsegen_classic.cli.reconstruct import reconstruct
 from sparsegen_classic.cli.sample import sample
 
 
@@ -23,5 +28,5 @@ def main() -> None:
     """
 
 
-for command in (demo, fit, sample, info):
+for command in (demo, fit, sample, info, learn_dictionary, encode, reconstruct, denoise, inpaint):
     main.add_command(command)

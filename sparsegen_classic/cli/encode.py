@@ -1,0 +1,56 @@
+"""``sparsegen-classic encode``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from sparsegen_classic.cli._common import common_options, guarded, report
+
+
+@click.command()
+@click.argument("source")
+@click.option("--dictionary", required=True, metavar="DICT", help="Model file of learn-dictionary.")
+@click.option("-o", "--output", required=True, metavar="CODES", help="File to write (.npz).")
+@click.option("--stride", type=int, help="Step between patches.  [default: side by side]")
+@click.option("--n-nonzero-coefs", type=int, help="Atoms of a patch.  [default: the dictionary's]")
+@click.option("--tol", type=float, help="Squared error at which a patch needs no further atom.")
+@click.option(
+    "--errors",
+    type=click.Choice(["raise", "skip", "warn"]),
+    default="raise",
+    show_default=True,
+    help="What to do about files that cannot be read.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common_options
+@guarded
+def encode(source: str, dictionary: str, output: str, **options: Any) -> None:
+    """Code the images of SOURCE, of any sizes, over a dictionary of patches.
+
+    \b
+    Examples:
+      sparsegen-classic encode photos/ --dictionary patches.npz -o codes.npz
+    """
+    from sparsegen_classic import load_model, restoration
+
+    start = time.perf_counter()
+    result = restoration.encode_images(
+        source,
+        load_model(dictionary),
+        output,
+        **{name: options[name] for name in ("stride", "n_nonzero_coefs", "tol", "errors")},
+        overwrite=options["force"],
+        n_jobs=options["jobs"],
+        verbose=int(not options["quiet"]),
+    )
+    seconds = time.perf_counter() - start
+    report(
+        {"output": output, **result, "seconds": round(seconds, 2)},
+        f"coded {result['images']} images, {result['patches']} patches with {result['nonzeros']:.1f} atoms each "
+        f"(RMSE {result['rmse']:.4g}), in {seconds:.1f} s; wrote {output}",
+        as_json=options["as_json"],
+        quiet=options["quiet"],
+    )

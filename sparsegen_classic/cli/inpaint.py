@@ -1,0 +1,58 @@
+"""``sparsegen-classic inpaint``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from sparsegen_classic.cli._common import common_options, guarded, report, resolve_seed
+from sparsegen_classic.cli._restoration import restoration_arguments, restoration_options
+
+
+@click.command()
+@click.argument("image")
+@click.option(
+    "--mask",
+    required=True,
+    metavar="MASK.png",
+    help="Image of the same size: light = observed, dark = missing.",
+)
+@click.option("--invert", is_flag=True, help="In the mask light = missing, dark = observed.")
+@click.option("-o", "--output", required=True, metavar="OUT.png", help="Image to write.")
+@click.option(
+    "--sigma",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Standard deviation of noise in the observed pixels, in [0, 1].",
+)
+@restoration_options(patch_shape=12, max_iter=10, n_training=10_000)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common_options
+@guarded
+def inpaint(image: str, mask: str, invert: bool, output: str, sigma: float, **options: Any) -> None:
+    """Fill in the missing pixels of IMAGE by sparse coding of its patches.
+
+    \b
+    Examples:
+      sparsegen-classic inpaint scratched.png --mask mask.png -o whole.png
+    """
+    from sparsegen_classic import restoration
+    from sparsegen_classic._files import check_output
+
+    check_output(output, options["force"])
+    start, seed = time.perf_counter(), resolve_seed(options["seed"])
+    arguments = restoration_arguments(options, 12, seed)
+    pixels, light = restoration.read_image(image), restoration.read_image(mask)
+    observed = ((light if light.ndim == 2 else light.mean(axis=2)) >= 0.5) ^ invert
+    restored = restoration.inpaint(pixels, observed, sigma, **arguments)
+    restoration.save_image(restored, output, overwrite=options["force"])
+    seconds, missing = time.perf_counter() - start, float(1 - observed.mean())
+    report(
+        {"output": output, "missing": missing, "seed": seed, "seconds": round(seconds, 2)},
+        f"filled in {missing:.1%} of the pixels in {seconds:.1f} s with seed {seed}; wrote {output}",
+        as_json=options["as_json"],
+        quiet=options["quiet"],
+    )

@@ -1,0 +1,390 @@
+"""Dictionaries of patches from folders of images, and whole images as codes over them.
+
+One image at a time is in memory, whatever the folder holds and whatever the sizes of its images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from scipy import sparse
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from sparsegen_classic._files import atomic_write, check_output
+from sparsegen_classic._random import spawn_generators
+from sparsegen_classic._validation import check_choice, check_integer
+from sparsegen_classic.dictionary import KSVD
+from sparsegen_classic.images import open_images
+from sparsegen_classic.images.folder import EXTENSIONS, find_images, read_files
+from sparsegen_classic.images.patches import (
+    MEANS,
+    PatchGrid,
+    add_means,
+    check_patch_shape,
+    sample_patches,
+    split_means,
+)
+from sparsegen_classic.images.pixels import PixelRules
+from sparsegen_classic.pursuit import orthogonal_mp
+from sparsegen_classic.restoration.planes import BLOCK
+
+_FORMAT, _FORMAT_VERSION = "sparsegen_classic patch codes", 1
+_PARTS = ("data", "indices", "indptr", "means")
+
+
+def iterate_images(
+    source: str | os.PathLike[str] | NDArray[Any],
+    *,
+    mode: str = "L",
+    errors: str = "raise",
+    verbose: int = 0,
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield the name and the pixels of one image after another, of any sizes.
+
+    Parameters
+    ----------
+    source : path, ndarray or "digits"
+        A folder of images or an image file is read file by file; everything else as by ``open_images``.
+    mode : {"L", "RGB"}, default="L"
+        Grey (h, w) or colour (h, w, 3).
+    errors : {"raise", "skip", "warn"}, default="raise"
+        What to do about files that cannot be read; "warn" counts and names them at the end.
+    verbose : int, default=0
+        With 1, a progress bar on stderr if that is a terminal.
+
+    Yields
+    ------
+    name : str
+        Path below the folder, with forward slashes; the number of an image that is no file.
+    image : ndarray of float32, in [0, 1]
+    """
+    rules = PixelRules(mode)
+    check_choice("errors", errors, ("raise", "skip", "warn"))
+    path = Path(source) if isinstance(source, str | os.PathLike) else None
+    files = [] if path is None else _image_files(path)
+    if path is None or not files:
+        for i, image in enumerate(open_images(source, mode=mode).images):
+            yield f"{i:05d}", image
+        return
+    unreadable: list[str] = []
+    for file in tqdm(files, desc="images", unit="image", disable=None if verbose else True):
+        try:
+            images, _, _ = read_files(file, rules, errors="raise", verbose=False)
+        except ValueError as error:
+            if errors == "raise":
+                raise
+            unreadable.append(str(error).partition(";")[0])
+            continue
+        yield (file.relative_to(path).as_posix() if path.is_dir() else file.name), images[0]
+    if len(unreadable) == len(files):
+        raise ValueError(f"none of the {len(files)} image files of {path} could be read; {unreadable[0]}")
+    if unreadable and errors == "warn":
+        message = f"{len(unreadable)} of {len(files)} image files could not be read and were left out"
+        warnings.warn(f"{message}; {'; '.join(unreadable[:5])}", stacklevel=2)
+
+
+def read_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Return one image file as (h, w), or (h, w, 3) if its channels differ, float32 in [0, 1]."""
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a directory; give an image file")
+    ((_, pixels),) = iterate_images(path, mode="RGB")
+    grey = (pixels == pixels[..., :1]).all()
+    return np.ascontiguousarray(pixels[..., 0]) if grey else pixels
+
+
+def learn_patch_dictionary(
+    source: str | os.PathLike[str] | NDArray[Any],
+    *,
+    patch_shape: int | tuple[int, int] = 8,
+    n_components: int = 256,
+    n_nonzero_coefs: int | None = None,
+    tol: float | None = None,
+    max_iter: int = 10,
+    n_patches: int = 100_000,
+    mean: str = "patch",
+    mode: str = "L",
+    errors: str = "raise",
+    random_state: Any = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> KSVD:
+    """Learn a dictionary of patches by K-SVD from random patches of a folder of images.
+
+    Parameters
+    ----------
+    source, mode, errors
+        As for :func:`iterate_images`. In colour a patch holds all three channels.
+    patch_shape : int or (int, int), default=8
+        Sides of a patch; an int means a square.
+    n_components, n_nonzero_coefs, tol, max_iter
+        As for ``KSVD``.
+    n_patches : int, default=100000
+        Patches to learn from; every position in every image is equally likely.
+    mean : {"patch", "none"}, default="patch"
+        "patch" takes from every patch the mean of each of its channels.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the patches and of K-SVD.
+    n_jobs, verbose
+        As for ``KSVD``.
+
+    Returns
+    -------
+    KSVD
+        Fitted, with the attributes ``patch_shape_`` ([h, w], or [h, w, 3] in colour) and ``patch_mean_``,
+        which a model file keeps.
+    """
+    check_choice("mean", mean, MEANS)
+    sides = check_patch_shape(patch_shape)
+    (rng,) = spawn_generators(random_state, 1)
+    images = (image for _, image in iterate_images(source, mode=mode, errors=errors, verbose=verbose))
+    patches = sample_patches(images, n_patches, sides, rng)
+    n_channels = 3 if mode == "RGB" else 1
+    X, _ = split_means(patches, mean, n_channels)
+    model = KSVD(
+        n_components,
+        n_nonzero_coefs=n_nonzero_coefs,
+        tol=tol,
+        max_iter=max_iter,
+        random_state=random_state,
+        n_jobs=n_jobs,
+        verbose=verbose,
+    ).fit(X)
+    model.patch_shape_ = [*sides, *([3] if mode == "RGB" else [])]
+    model.patch_mean_ = mean
+    return model
+
+
+def encode_images(
+    source: str | os.PathLike[str] | NDArray[Any],
+    model: KSVD,
+    path: str | os.PathLike[str],
+    *,
+    stride: int | None = None,
+    n_nonzero_coefs: int | None = None,
+    tol: float | None = None,
+    errors: str = "raise",
+    overwrite: bool = False,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> dict[str, Any]:
+    """Code all patches of all images of ``source`` and write the codes to a ``.npz`` file.
+
+    Parameters
+    ----------
+    source, errors
+        As for :func:`iterate_images`; grey or colour as the dictionary is.
+    model : KSVD
+        From :func:`learn_patch_dictionary`.
+    path : path
+        File to write: for image i the arrays ``i.data``, ``i.indices``, ``i.indptr`` (CSR codes, a row for a
+        patch) and ``i.means``; and ``header``, JSON with names and shapes of the images.
+    stride : int, default=None
+        Step between patches, at most the side of a patch. None puts them side by side, without overlap.
+    n_nonzero_coefs, tol : default=None
+        As for ``orthogonal_mp``; None for both takes those of the model.
+    overwrite : bool, default=False
+        Replace an existing file.
+    n_jobs, verbose
+        As for ``KSVD``.
+
+    Returns
+    -------
+    dict
+        ``images`` and ``patches`` (counts), ``nonzeros`` (mean of a patch) and ``rmse`` (of the patches).
+    """
+    path = check_output(path, overwrite)
+    patch_shape, mean = _patch_rules(model)
+    sides, n_channels = tuple(patch_shape[:2]), (patch_shape[2] if len(patch_shape) > 2 else 1)
+    step = sides if stride is None else check_integer("stride", stride, 1, min(sides))
+    if n_nonzero_coefs is None and tol is None:
+        n_nonzero_coefs, tol = model.n_nonzero_coefs, model.tol
+    mode = "RGB" if n_channels == 3 else "L"
+    entries: list[dict[str, Any]] = []
+    n_patches, n_nonzeros, squared = 0, 0, 0.0
+    with atomic_write(path, overwrite) as file, zipfile.ZipFile(file, "w") as archive:
+        images = iterate_images(source, mode=mode, errors=errors, verbose=verbose)
+        for name, image in images:
+            grid = _grid(name, image.shape, sides, step)
+            codes, means = [], []
+            for _, patches in grid.blocks(image, BLOCK):
+                X, mean_of = split_means(patches, mean, n_channels)
+                codes.append(orthogonal_mp(X, model.components_, n_nonzero_coefs, tol, n_jobs=n_jobs))
+                means.append(mean_of)
+                squared += float(np.sum((X - codes[-1] @ model.components_) ** 2, dtype=np.float64))
+            rows = sparse.csr_array(sparse.vstack(codes, format="csr"))
+            for part, array in zip(
+                _PARTS, (rows.data, rows.indices, rows.indptr, np.concatenate(means)), strict=True
+            ):
+                _write(archive, f"{len(entries)}.{part}", array)
+            entries.append({"name": name, "shape": list(image.shape)})
+            n_patches += grid.n_patches
+            n_nonzeros += rows.nnz
+        header = {
+            "format": _FORMAT,
+            "format_version": _FORMAT_VERSION,
+            "patch_shape": patch_shape,
+            "stride": list(step) if isinstance(step, tuple) else [step, step],
+            "dictionary": _digest(model.components_),
+            "images": entries,
+        }
+        _write(archive, "header", np.frombuffer(json.dumps(header).encode(), np.uint8))
+    return {
+        "images": len(entries),
+        "patches": n_patches,
+        "nonzeros": n_nonzeros / n_patches,
+        "rmse": (squared / (n_patches * model.components_.shape[1])) ** 0.5,
+    }
+
+
+def decode_images(path: str | os.PathLike[str], model: KSVD) -> Iterator[tuple[str, NDArray[np.floating]]]:
+    """Yield name and pixels, clipped to [0, 1], of one image after another of a file of codes.
+
+    ``path`` was written by :func:`encode_images` with the dictionary ``model``; another one is an error.
+    """
+    components = model.components_
+    with _open_codes(Path(path)) as archive:
+        header = _read_header(Path(path), archive)
+        if header["dictionary"] != _digest(components):
+            raise ValueError(f"{path} was coded with another dictionary than the one given; give that one")
+        sides = tuple(header["patch_shape"][:2])
+        for i, entry in enumerate(header["images"]):
+            data, indices, indptr, means = (archive[f"{i}.{part}"] for part in _PARTS)
+            codes = sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, len(components)))
+            grid = PatchGrid(tuple(entry["shape"]), sides, tuple(header["stride"]))
+            image = grid.assemble(add_means(np.asarray(codes @ components), means))
+            yield entry["name"], np.clip(image, 0, 1)
+
+
+def reconstruct_images(
+    path: str | os.PathLike[str],
+    model: KSVD,
+    output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write the images that a file of codes stands for.
+
+    Parameters
+    ----------
+    path, model
+        As for :func:`decode_images`.
+    output : path
+        A ``.png`` file, for codes of one image; else a folder, in which each image becomes a PNG file under
+        its name (with .png added if it ended in something else).
+    overwrite : bool, default=False
+        Replace existing files; others in the folder are left alone.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    output = Path(output)
+    if output.suffix.lower() == ".png":
+        check_output(output, overwrite)
+        images = list(_first_two(decode_images(path, model)))
+        if len(images) != 1:
+            raise ValueError(f"{path} holds several images; give a folder instead of {output}")
+        return [save_image(images[0][1], output, overwrite=overwrite)]
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(f"the directory {output.absolute().parent} does not exist; create it first")
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} exists and is a file; choose another name, or end it in .png")
+    if output.exists() and any(output.iterdir()) and not overwrite:
+        raise FileExistsError(
+            f"{output} is not empty; choose another name, or overwrite it (--force, overwrite=True)"
+        )
+    written = []
+    for name, image in decode_images(path, model):
+        relative = PurePosixPath(name if name.lower().endswith(".png") else f"{name}.png")
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ValueError(
+                f"{path} names an image {name!r}, which lies outside the folder; encode it again"
+            )
+        target = output / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written.append(save_image(image, target, overwrite=overwrite))
+    return written
+
+
+def save_image(image: ArrayLike, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write one image (h, w) or (h, w, 3) in [0, 1] as an 8-bit PNG file, pixel for pixel."""
+    pixels = np.rint(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8)
+    with atomic_write(path, overwrite) as file:
+        Image.fromarray(pixels).save(file, format="PNG")
+    return Path(path)
+
+
+def _image_files(path: Path) -> list[Path]:
+    if not path.exists():
+        return []  # open_images knows what to say
+    if path.is_dir():
+        return [] if any("idx3-ubyte" in file.name for file in path.iterdir()) else find_images(path)
+    return [path] if path.suffix.lower() in EXTENSIONS else []
+
+
+def _patch_rules(model: KSVD) -> tuple[list[int], str]:
+    check_is_fitted(model)
+    if not hasattr(model, "patch_shape_"):
+        raise ValueError(
+            "model is no dictionary of patches (it has no patch_shape_); make one by learn_patch_dictionary "
+            "or learn-dictionary"
+        )
+    return list(model.patch_shape_), str(model.patch_mean_)
+
+
+def _grid(name: str, shape: tuple[int, ...], sides: tuple[int, ...], step: Any) -> PatchGrid:
+    try:
+        return PatchGrid(shape, sides, step)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _write(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    """Add an array as ``numpy.load`` reads it; a fixed date, so that the same codes give the same bytes."""
+    entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    with archive.open(entry, "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
+
+
+def _open_codes(path: Path) -> Any:
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} is no file of codes ({error}); write it by encode_images") from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path} is no file of codes; write it by encode_images")
+    return archive
+
+
+def _read_header(path: Path, archive: Any) -> dict[str, Any]:
+    try:
+        header = json.loads(archive["header"].tobytes())
+        if header["format"] == _FORMAT and header["format_version"] == _FORMAT_VERSION:
+            return header
+    except (KeyError, ValueError, TypeError):
+        pass
+    raise ValueError(f"{path} is no file of codes of this version; write it by encode_images")
+
+
+def _digest(components: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(components).tobytes()).hexdigest()
+
+
+def _first_two(items: Iterator[Any]) -> Iterator[Any]:
+    for _, item in zip(range(2), items, strict=False):
+        yield item
