@@ -53,9 +53,8 @@ class SparseAtoms:
         positions, values = largest(codes, self.positions.shape[1])
         components = self.base.synthesize(scatter(positions, values, self.base.n_functions))
         norms = np.linalg.norm(components, axis=1)
-        norms[~(norms > np.finfo(norms.dtype).tiny)] = 0
-        alive, divisor = norms > 0, norms[norms > 0, None]
-        rows = rows[alive]
+        alive = norms > 0
+        rows, divisor = rows[alive], norms[alive, None]
         self.positions[rows] = positions[alive]
         self.values[rows] = values[alive] / divisor
         self.components[rows] = components[alive] / divisor
@@ -191,7 +190,8 @@ class Stepper:
 
     def _divisor(self, used: NDArray[np.integer], by_atom: sparse.csr_array) -> Array:
         if self.step == "scaled":
-            return np.add.reduceat(by_atom.data**2, by_atom.indptr[:-1])
+            energy = np.add.reduceat(by_atom.data**2, by_atom.indptr[:-1])
+            return np.maximum(energy, 1e-6 * energy.max())
         return self.scale[used] ** 2 if self.step == "paper" else np.ones(len(used), by_atom.dtype)
 
 

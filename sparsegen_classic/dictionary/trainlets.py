@@ -24,7 +24,7 @@ from sparsegen_classic.pursuit.omp import check_sparsity, codes_from_arrays
 
 _FLOATS = (np.float64, np.float32)
 _CLEANING = 10  # samples an atom between two cleanings
-_LONGEST_LINE = 4096  # features that are still taken as a one-dimensional signal if no shape is given
+_LONGEST_LINE = 1024  # features that are still taken as a one-dimensional signal if no shape is given
 
 
 class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
