@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 
+from sparsegen_classic._kernels.csr import compress_rows
 from sparsegen_classic._kernels.nn_omp import nn_omp_block
 from sparsegen_classic._kernels.omp import omp_block
 from sparsegen_classic._parallel import for_blocks, single_threaded_blas
@@ -183,13 +184,12 @@ def codes_from_arrays(
     indices: NDArray[np.int32], coefficients: NDArray[np.floating], n_components: int
 ) -> sparse.csr_array:
     """Return CSR codes with sorted indices; padding and exact zeros are left out."""
-    row, position = np.nonzero(coefficients)
-    codes = sparse.csr_array(
-        (coefficients[row, position], (row.astype(np.int32), indices[row, position])),
-        shape=(len(indices), n_components),
-    )
-    codes.sort_indices()
-    return codes
+    integer = np.int32 if indices.size < 2**31 else np.int64
+    indptr, columns = np.empty(len(indices) + 1, integer), np.empty(indices.size, integer)
+    data = np.empty(indices.size, coefficients.dtype)
+    compress_rows(indices, coefficients, indptr, columns, data)
+    n = indptr[-1]
+    return sparse.csr_array((data[:n], columns[:n], indptr), shape=(len(indices), n_components))
 
 
 def check_components(components: ArrayLike, dtype: Any = np.float64) -> NDArray[np.floating]:
