@@ -190,7 +190,8 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def partial_fit(self, X: Any, y: Any = None) -> Trainlets:
         """Learn from ``X`` (n_samples, n_features) in one pass, in the given order; ``y`` is ignored.
 
-        The first call chooses the initial atoms and needs at least ``n_components`` non-zero samples.
+        The first call chooses the initial atoms and needs at least ``n_components`` non-zero samples. Every
+        call makes at least one step, so give a few hundred samples at a time.
         """
         first = not hasattr(self, "components_")
         X = validate_data(self, X, dtype=_FLOATS if first else self.components_.dtype, order="C", reset=first)
