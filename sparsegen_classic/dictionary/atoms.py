@@ -57,10 +57,10 @@ def distinct_rows(X: NDArray[np.floating], rng: np.random.Generator) -> NDArray[
 
     Rows are sorted by their product with a random vector: equal rows are neighbours.
     """
-    key = (X * rng.standard_normal(X.shape[1])).sum(axis=1)
-    norms = np.linalg.norm(X, axis=1)
+    key = np.einsum("ij,j->i", X, rng.standard_normal(X.shape[1]).astype(X.dtype))
+    squared = np.einsum("ij,ij->i", X, X)
     order = np.argsort(key, kind="stable")
-    order = order[norms[order] > 1e-6 * norms.max(initial=0)]
+    order = order[squared[order] > 1e-12 * squared.max(initial=0)]
     first = np.ones(len(order), bool)
     first[1:] = key[order[1:]] != key[order[:-1]]
     return order[first]

@@ -192,7 +192,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         source = allowed(samples, rule)
         distinct = distinct_rows(source, rng)
         components = self._initial_atoms(source, distinct, rule, rng)
-        samples = samples * np.sqrt(counts)[:, None].astype(samples.dtype)
+        if sample_weight is not None:
+            samples = samples * np.sqrt(counts)[:, None].astype(samples.dtype)
         k = check_sparsity(self.n_nonzero_coefs, self.tol, components.shape)
         tol = None if self.tol is None else check_tol(self.tol, len(samples)) * counts
         observed = 1.0 if weights is None else weights.mean(axis=1, dtype=np.float64)
