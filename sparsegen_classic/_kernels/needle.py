@@ -12,32 +12,45 @@ _LANES = 64  # positions taken together: the keys of 128 channels then fit the f
 
 
 @njit(nogil=True, cache=True)
-def keep_in_needles(bits, k, magnitude, out, keep):
+def keep_in_needles(bits, first, last, k, magnitude, out, keep):
     """Keep the k largest entries of each needle, the lower channel among equals; the rest becomes 0.
 
-    bits (n_channels, n_positions): floats seen as integers of the same size, not NaN; magnitude: the mask of
-    all bits but the sign. Out, of the same shape: the bits that stay, and whether they do.
+    bits (n_channels, n_positions): floats seen as integers of the same size, not NaN; first, last: the
+    positions to do; magnitude: the mask of all bits but the sign. Out, of the shape of bits: the bits that
+    stay, and whether they do.
     """
-    n_channels, n_positions = bits.shape
+    n_channels = bits.shape[0]
+    zero = bits.dtype.type(0)  # a literal would widen the vectors
     keys = np.zeros((-(-n_channels // 4) * 4, _LANES), bits.dtype)  # rows of padding reach nothing
     threshold, room = np.empty(_LANES, bits.dtype), np.empty(_LANES, bits.dtype)
-    for start in range(0, n_positions, _LANES):
-        lanes = min(_LANES, n_positions - start)
+    for start in range(first, last, _LANES):
+        strip = slice(start, min(start + _LANES, last))
+        source, target, kept = bits[:, strip], out[:, strip], keep[:, strip]
         for c in range(n_channels):
-            for p in range(lanes):
-                keys[c, p] = bits[c, start + p] & magnitude
+            for p in range(source.shape[1]):
+                keys[c, p] = source[c, p] & magnitude
         _find_thresholds(keys, n_channels, k, magnitude, threshold)
-        room[:] = k
+        _mark(keys, n_channels, k, threshold, room)
         for c in range(n_channels):
-            for p in range(lanes):
-                room[p] -= keys[c, p] > threshold[p]
-        for c in range(n_channels):
-            for p in range(lanes):
-                equal = keys[c, p] == threshold[p] and room[p] > 0
-                room[p] -= equal
-                stays = equal or keys[c, p] > threshold[p]
-                keep[c, start + p] = stays
-                out[c, start + p] = bits[c, start + p] if stays else 0
+            for p in range(source.shape[1]):
+                target[c, p] = source[c, p] & keys[c, p]
+            for p in range(source.shape[1]):
+                kept[c, p] = keys[c, p] != zero
+
+
+@njit(nogil=True, cache=True)
+def _mark(keys, n_channels, k, threshold, room):
+    """Replace the keys that stay by all ones, the others by zero."""
+    one, zero = keys.dtype.type(1), keys.dtype.type(0)
+    room[:] = k  # for keys equal to the threshold
+    for c in range(n_channels):
+        for p in range(_LANES):
+            room[p] -= one if keys[c, p] > threshold[p] else zero
+    for c in range(n_channels):
+        for p in range(_LANES):
+            equal = one if (keys[c, p] == threshold[p]) & (room[p] > zero) else zero
+            room[p] -= equal
+            keys[c, p] = -(one if keys[c, p] > threshold[p] else equal)
 
 
 @njit(nogil=True, cache=True)

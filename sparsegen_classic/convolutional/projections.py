@@ -177,14 +177,15 @@ def project_needle(
         a.reshape(len(a), n_channels, -1) if channels == 1 else a.reshape(1, -1, n_channels).swapaxes(1, 2)
         for a in (checked.view(integer), out.view(integer), keep)
     ]
-    n_strips = -(-arrays[0].shape[2] // _STRIP)
+    n_positions = arrays[0].shape[2]
+    n_strips = -(-n_positions // _STRIP)
     magnitude = integer.type(np.iinfo(integer).max)
 
     def project(unit: slice) -> None:
         image, strip = divmod(unit.start, n_strips)
-        where = image, slice(None), slice(strip * _STRIP, (strip + 1) * _STRIP)
-        bits, out_bits, kept = (a[where] for a in arrays)
-        keep_in_needles(bits, k, magnitude, out_bits, kept)
+        bits, out_bits, kept = (a[image] for a in arrays)
+        last = min((strip + 1) * _STRIP, n_positions)
+        keep_in_needles(bits, strip * _STRIP, last, k, magnitude, out_bits, kept)
 
     for_blocks(project, len(arrays[0]) * n_strips, 1, n_jobs)
     return _answer(out, keep, return_mask)
