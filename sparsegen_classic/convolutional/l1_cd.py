@@ -74,7 +74,7 @@ class _WorkingSet:
         position = np.flatnonzero(ratio > 1)
         position = position[np.argsort(-ratio[position], kind="stable")]
         key = position * self.problem.shape[0] + atom[position]
-        key = key[~np.isin(key, self.key)]
+        key = key[~np.isin(key, self.key, kind="sort")]
         places = self._places(key)
         value, squared = np.zeros(len(key), self.value.dtype), self._squared(places)
         self._sweep(places, squared, value)

@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse.linalg import LinearOperator, eigsh
 
 from sparsegen_classic._kernels.conv import add_atoms, add_patches, gather_patches
 from sparsegen_classic._validation import check_choice, check_integer
+from sparsegen_classic.convolutional.geometry import (
+    check_batch,
+    check_filters,
+    circular_norm,
+    largest_eigenvalue,
+    per_axis,
+)
 from sparsegen_classic.convolutional.sparse_maps import SparseMaps
 
 _CHUNK = 2**18  # numbers in the columns and the product of one chunk of map rows: they stay in cache
@@ -77,15 +83,15 @@ class ConvDictionary:
         output_padding: int | Sequence[int] = 0,
         boundary: str = "zero",
     ):
-        self.filters = _check_filters(filters)
+        self.filters = check_filters(filters)
         self.n_atoms, self.n_channels = self.filters.shape[:2]
         self.atom_shape = self.filters.shape[2:]
         self.boundary = check_choice("boundary", boundary, ("zero", "circular"))
-        self.stride = self._per_axis("stride", stride, 1, self.atom_shape, "a larger stride leaves gaps")
+        self.stride = per_axis("stride", stride, 1, self.atom_shape, "a larger stride leaves gaps")
         limit = tuple(size - 1 for size in self.atom_shape)
-        self.padding = self._per_axis("padding", padding, 0, limit, "beyond that whole atoms are cropped")
+        self.padding = per_axis("padding", padding, 0, limit, "beyond that whole atoms are cropped")
         limit = tuple(step - 1 for step in self.stride)
-        self.output_padding = self._per_axis(
+        self.output_padding = per_axis(
             "output_padding", output_padding, 0, limit, "it makes up for what the stride leaves over"
         )
         if boundary == "circular" and any(self.padding + self.output_padding):
@@ -109,8 +115,6 @@ class ConvDictionary:
     def norms(self) -> Floats:
         """Euclidean norms of the filters, shape (n_atoms,)."""
         return np.linalg.norm(self.filters.reshape(self.n_atoms, -1), axis=1)
-
-    # -- shapes
 
     def maps_shape(self, image_shape: Sequence[int]) -> tuple[int, ...]:
         """Return the spatial shape of the maps of an image of spatial shape ``image_shape``."""
@@ -150,8 +154,6 @@ class ConvDictionary:
             )
         return image
 
-    # -- the adjoint pair
-
     def synthesize(self, maps: ArrayLike | SparseMaps) -> Floats:
         """Return D maps: (n_atoms, *maps_shape) to (n_channels, *image_shape), batches likewise.
 
@@ -159,7 +161,7 @@ class ConvDictionary:
         """
         if isinstance(maps, SparseMaps):
             return self._synthesize_sparse(maps)
-        dense, batch = self._check_array("maps", maps, self.n_atoms)
+        dense, batch = check_batch("maps", maps, "n_atoms", self.n_atoms, self._ndim, self.dtype)
         images = np.empty((len(dense), self.n_channels, *self.image_shape(dense.shape[2:])), self.dtype)
         for z, image in zip(dense, images, strict=True):
             image[...] = self.fold(self._convolve(z), image.shape[1:])
@@ -167,7 +169,7 @@ class ConvDictionary:
 
     def analyze(self, x: ArrayLike) -> Floats:
         """Return D^T x: (n_channels, *image_shape) to (n_atoms, *maps_shape), batches likewise."""
-        images, batch = self._check_array("x", x, self.n_channels)
+        images, batch = check_batch("x", x, "n_channels", self.n_channels, self._ndim, self.dtype)
         maps = np.empty((len(images), self.n_atoms, *self.maps_shape(images.shape[2:])), self.dtype)
         for image, z in zip(images, maps, strict=True):
             for rows, correlation in self.correlations(self.extend(image)):
@@ -223,7 +225,7 @@ class ConvDictionary:
 
     def check_images(self, x: ArrayLike) -> tuple[Floats, bool]:
         """Return ``x`` as a batch (n_images, n_channels, *image_shape), and whether it was one."""
-        images, batch = self._check_array("x", x, self.n_channels)
+        images, batch = check_batch("x", x, "n_channels", self.n_channels, self._ndim, self.dtype)
         return images, bool(batch)
 
     def as_matrix(self, image_shape: Sequence[int]) -> Floats:
@@ -231,8 +233,6 @@ class ConvDictionary:
         shape = (self.n_channels, *self._check_spatial("image_shape", image_shape))
         n = int(np.prod(shape))
         return self.analyze(np.eye(n, dtype=self.dtype).reshape(n, *shape)).reshape(n, -1)
-
-    # -- what the filters look like to a pursuit
 
     def local_gram(self) -> Floats:
         """Return the inner products of shifted filters, shape (n_atoms, n_atoms, 2h - 1, 2w - 1).
@@ -274,20 +274,13 @@ class ConvDictionary:
         if self.boundary == "circular":
             return bound
         shape = (self.n_channels, *image_shape)
-        n = int(np.prod(shape))
-        double = ConvDictionary(
-            self.filters.astype(np.float64), self.stride, self.padding, self.output_padding
-        )
-        if n <= 2:
-            return float(np.linalg.norm(double.as_matrix(image_shape), 2) ** 2)
+        filters = self.filters.astype(np.float64)
+        double = ConvDictionary(filters, self.stride, self.padding, self.output_padding)
 
         def normal(x: Floats) -> Floats:
             return double.synthesize(double.analyze(x.reshape(shape))).ravel()
 
-        operator = LinearOperator((n, n), matvec=normal, dtype=np.float64)
-        start = np.random.default_rng(0).standard_normal(n)
-        largest = eigsh(operator, 1, which="LA", v0=start, tol=1e-8, return_eigenvectors=False)[0]
-        return float(min(largest * (1 + 1e-6), bound))
+        return min(largest_eigenvalue(normal, int(np.prod(shape))) * (1 + 1e-6), bound)
 
     def lipschitz_bound(self, image_shape: Sequence[int]) -> float:
         """Return an upper bound of ||D||^2, quickly: the norm with circular boundary.
@@ -298,18 +291,7 @@ class ConvDictionary:
         if self.boundary == "zero":  # a period large enough that nothing wraps around
             extra = [-(-(k - s) // s) for k, s in zip(self.atom_shape, self.stride, strict=True)]
             maps_shape = tuple(n + e for n, e in zip(maps_shape, extra, strict=True))
-        d = self._ndim
-        period = [n * s for n, s in zip(maps_shape, self.stride, strict=True)]
-        spectra = np.fft.fftn(self.filters.astype(np.float64), period, axes=range(2, 2 + d))
-        # One frequency of the maps feeds prod(stride) frequencies of the image: together they form one block.
-        split = [part for n, s in zip(maps_shape, self.stride, strict=True) for part in (s, n)]
-        blocks = spectra.reshape(self.n_atoms, self.n_channels, *split)
-        blocks = blocks.transpose(*range(3, 3 + 2 * d, 2), 0, 1, *range(2, 2 + 2 * d, 2))
-        blocks = blocks.reshape(int(np.prod(maps_shape)), self.n_atoms, -1)
-        if blocks.shape[1] > blocks.shape[2]:
-            blocks = blocks.swapaxes(1, 2)
-        eigenvalues = np.linalg.eigvalsh(blocks @ blocks.conj().swapaxes(1, 2))
-        return float(eigenvalues.max() / np.prod(self.stride))
+        return circular_norm(self.filters, self.stride, maps_shape)
 
     def effective(self, *deeper: ConvDictionary) -> ConvDictionary:
         """Return the one dictionary equal to this one after the ``deeper`` ones, in that order.
@@ -341,8 +323,6 @@ class ConvDictionary:
             self.boundary,
         )
         return combined.effective(*rest)
-
-    # -- the work
 
     @property
     def _ndim(self) -> int:
@@ -407,47 +387,9 @@ class ConvDictionary:
             image[...] = self.fold(extended, image_shape)
         return images.reshape(*batch, *images.shape[1:])
 
-    def _check_array(self, name: str, value: ArrayLike, n: int) -> tuple[Floats, tuple[int, ...]]:
-        """Return a batch (n_images, n, *shape) and its batch axes, () or (n_images,)."""
-        array = np.ascontiguousarray(value, self.dtype)
-        if array.ndim == self._ndim and n == 1:
-            array = array[None]
-        if array.ndim not in (self._ndim + 1, self._ndim + 2) or array.shape[-self._ndim - 1] != n:
-            what = "n_channels" if name == "x" else "n_atoms"
-            axes = "height, width" if self._ndim == 2 else "length"
-            raise ValueError(
-                f"{name} must have shape ([n_images,] {what}={n}, {axes}), got {np.shape(value)}"
-            )
-        batch = array.shape[: -self._ndim - 1]
-        return array.reshape(-1, *array.shape[-self._ndim - 1 :]), batch
-
     def _check_spatial(self, name: str, shape: Sequence[int]) -> tuple[int, ...]:
         if len(shape) != self._ndim:
             raise ValueError(
                 f"{name} must have {self._ndim} numbers for filters {self.atom_shape}, got {shape}"
             )
         return tuple(check_integer(name, n, 1) for n in shape)
-
-    def _per_axis(self, name: str, value: Any, low: int, high: Sequence[int], remedy: str) -> tuple[int, ...]:
-        values = tuple(value) if isinstance(value, Sequence) else (value,) * self._ndim
-        if len(values) != self._ndim:
-            raise ValueError(f"{name} must be one integer or {self._ndim}, one an axis, got {value!r}")
-        return tuple(check_integer(name, v, low, h, remedy) for v, h in zip(values, high, strict=True))
-
-
-def _check_filters(filters: ArrayLike) -> Floats:
-    array = np.asarray(filters)
-    array = np.array(array, np.float32 if array.dtype == np.float32 else np.float64, order="C")
-    if array.ndim not in (3, 4) or 0 in array.shape:
-        raise ValueError(
-            "filters must have shape (n_atoms, n_channels, h, w) or (n_atoms, n_channels, length), got "
-            f"{array.shape}"
-        )
-    if not np.isfinite(array).all():
-        bad = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
-        raise ValueError(f"filters must be finite, but filter {bad} has NaN or infinite entries; remove it")
-    zero = np.flatnonzero(~array.reshape(len(array), -1).any(axis=1))
-    if len(zero):
-        raise ValueError(f"filters must not be zero, but filter {zero[0]} is; remove it")
-    array.flags.writeable = False
-    return array

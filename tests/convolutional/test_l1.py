@@ -1,5 +1,6 @@
 """The convolutional lasso: closed forms, scikit-learn on the dense matrix, optimality, the gap's promise."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -209,6 +210,18 @@ def test_a_planted_code_is_found_where_the_coherence_bound_promises_it():
     found = code.maps.to_dense()
     assert (np.abs(found) > 0.1).sum() == np.count_nonzero(planted)
     np.testing.assert_allclose(found, planted, atol=0.01)
+
+
+def test_memory_is_that_of_a_few_maps_not_of_all():
+    dictionary, image = problem(atom=(8, 8), image=(120, 120), n_atoms=300, dtype=np.float32)
+    coder = ConvSparseCoder(dictionary, 20.0, tol=1e-2)
+    coder.encode(image)
+    tracemalloc.start()
+    code = coder.encode(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert code.maps.nnz > 100
+    assert peak < code.maps.to_dense().nbytes / 3
 
 
 @pytest.mark.parametrize(
