@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -132,16 +133,16 @@ class MultiLayerCSC:
         x : array-like of shape ([n_images,] n_channels, *image_shape)
             The image or images.
         biases : sequence of float or array-like of shape (n_atoms,), one a layer
-            Thresholds, at least 0; they equal minus the biases of convolutional layers followed by ReLU.
+            Thresholds, minus the biases of convolutional layers that are followed by ReLU.
         positive : bool, default=True
-            False thresholds softly on both sides.
+            False thresholds softly on both sides; the thresholds must then be at least 0.
 
         Returns
         -------
         list of ndarray
             Z_1 to Z_L; each explains the one before only approximately.
         """
-        maps: list[Floats] = []
+        maps = [self._image(x)]
         for layer, bias in zip(self.dictionaries, self._per_layer("biases", biases), strict=True):
             level = np.asarray(bias, layer.dtype)
             if level.shape not in ((), (layer.n_atoms,)):
@@ -149,8 +150,12 @@ class MultiLayerCSC:
                     f"biases must be numbers or have shape (n_atoms={layer.n_atoms},), got {level.shape}"
                 )
             level = level.reshape(*level.shape, *[1] * len(layer.atom_shape)) if level.ndim else level
-            maps.append(soft_threshold(layer.analyze(maps[-1] if maps else x), level, positive))
-        return maps
+            correlations = layer.analyze(maps[-1])
+            if positive:  # the bias of a network may have either sign
+                maps.append(np.maximum(correlations - level, 0))
+            else:
+                maps.append(soft_threshold(correlations, level))
+        return maps[1:]
 
     def layered_basis_pursuit(
         self, x: ArrayLike, lams: Sequence[float], positive: bool = False, tol: float = 1e-6, **coder: Any
@@ -231,17 +236,18 @@ class MultiLayerCSC:
         """
         weights = [check_real("lams", lam, 0) for lam in self._per_layer("lams", lams)]
         max_iter, tol = check_integer("max_iter", max_iter, 1), check_real("tol", tol, 0)
-        image, deepest = self._image_and_zero(x)
-        limits, shape = [], image.shape[-len(self.dictionaries[0].atom_shape) :]
-        for layer in self.dictionaries:
-            limits.append(1 / layer.lipschitz(shape))
-            shape = layer.maps_shape(shape)
+        image = self._image(x)
+        *inner, last = self._maps_shapes(image)
+        limits = [1 / layer.lipschitz(s) for layer, s in zip(self.dictionaries, inner, strict=True)]
         if steps is not None:
             given = [check_real("steps", step, 0, closed="()") for step in self._per_layer("steps", steps)]
             if any(step > limit * (1 + 1e-9) for step, limit in zip(given, limits, strict=True)):
                 raise ValueError(f"steps must be at most 1 / ||D_i||^2 = {limits}, got {given}")
             limits = given
         thresholds = np.cumprod(limits) * weights
+        deepest = np.zeros(
+            (*image.shape[: -len(last) - 1], self.dictionaries[-1].n_atoms, *last), image.dtype
+        )
         point, momentum, n_iter, converged = deepest, 1.0, 0, False
         while n_iter < max_iter and not converged:
             n_iter += 1
@@ -249,7 +255,7 @@ class MultiLayerCSC:
             change = deepest - before
             converged = bool(np.abs(change).max() <= tol * np.abs(deepest).max())
             if accelerate:
-                following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+                following = (1 + sqrt(1 + 4 * momentum**2)) / 2
                 point, momentum = deepest + (momentum - 1) / following * change, following
             else:
                 point = deepest
@@ -309,7 +315,7 @@ class MultiLayerCSC:
         if any(any(layer.padding) for layer in self.dictionaries[1:]):
             raise ValueError("deeper layers must have padding=0: with it there is no effective dictionary")
         effective = self.effective_dictionary()
-        size = self._image_and_zero(x)[1].size
+        size = effective.n_atoms * int(np.prod(self._maps_shapes(self._image(x))[-1]))
         most = size if n_nonzero is None else check_integer("n_nonzero", n_nonzero, 1, size)
         best, low, high, k = None, 0, most + 1, 1
         while low < most and high - low > 1:
@@ -337,16 +343,19 @@ class MultiLayerCSC:
             below, expected = soft_threshold(moved, threshold), maps
         return below
 
-    def _image_and_zero(self, x: ArrayLike) -> tuple[Floats, Floats]:
-        """Return the image with its axis of channels, and the deepest maps of a zero code."""
+    def _image(self, x: ArrayLike) -> Floats:
+        """Return the image or images with their axis of channels."""
         images, batch = self.dictionaries[0].check_images(x)
-        image = images if batch else images[0]
-        if not np.isfinite(image).all():
+        if not np.isfinite(images).all():
             raise ValueError("x must be finite, got NaN or infinity; remove them first")
-        deepest = image
+        return images if batch else images[0]
+
+    def _maps_shapes(self, image: Floats) -> list[tuple[int, ...]]:
+        """Return the spatial shapes of the image and of Z_1 to Z_L."""
+        shapes = [image.shape[-len(self.dictionaries[0].atom_shape) :]]
         for layer in self.dictionaries:
-            deepest = layer.analyze(deepest)
-        return image, np.zeros_like(deepest)
+            shapes.append(layer.maps_shape(shapes[-1]))
+        return shapes
 
     def _per_layer(self, name: str, values: Any) -> list[Any]:
         n = len(self.dictionaries)

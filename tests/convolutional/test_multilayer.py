@@ -66,7 +66,7 @@ def test_layered_thresholding_is_a_networks_forward_pass():
     model = two_layers()
     rng = np.random.default_rng(1)
     images = rng.standard_normal((3, 2, 14, 16))
-    biases = [rng.random(6), rng.random(5) / 4]
+    biases = [rng.uniform(-0.2, 1, 6), rng.uniform(-0.1, 0.3, 5)]  # of either sign, as networks have them
     first, second = model.threshold(images, biases)
     for image, z1, z2 in zip(images, first, second, strict=True):
         expected = conv_relu(image, model.dictionaries[0].filters, -biases[0], 2, 1)
@@ -184,6 +184,18 @@ def test_layered_basis_pursuit_certifies_every_layer(positive):
         signal = maps
 
 
+def test_float32_stays():
+    rng = np.random.default_rng(12)
+    first = ConvDictionary(unit_filters(rng, 6, 1, 5, 5).astype(np.float32))
+    model = MultiLayerCSC([first, ConvDictionary(unit_filters(rng, 4, 6, 3, 3).astype(np.float32))])
+    x = rng.standard_normal((1, 12, 12))
+    single = model.basis_pursuit(x, [0.1, 0.2], tol=1e-4)
+    assert [z.dtype for z in single.maps + model.threshold(x, [0.1, 0.2])] == 4 * [np.float32]
+    double = MultiLayerCSC([ConvDictionary(d.filters.astype(float)) for d in model.dictionaries])
+    reference = double.basis_pursuit(x, [0.1, 0.2], tol=1e-6)
+    assert single.objective == pytest.approx(reference.objective, rel=1e-4)
+
+
 # -- projection pursuit
 
 
@@ -270,8 +282,9 @@ def test_layered_thresholding_finds_both_supports_where_its_guarantee_holds(plan
         (lambda m: MultiLayerCSC(m.dictionaries[::-1]), ValueError, "as many channels as dictionary 1"),
         (lambda m: m.threshold(np.zeros((2, 14, 16)), [0.1]), ValueError, "one entry for each of 2 layers"),
         (lambda m: m.threshold(np.zeros((2, 14, 16)), [0.1, np.ones(6)]), ValueError, r"n_atoms=5"),
-        (lambda m: m.threshold(np.zeros((2, 14, 16)), [0.1, -1]), ValueError, "at least 0"),
+        (lambda m: m.threshold(np.zeros((2, 14, 16)), [0.1, -1], False), ValueError, "at least 0"),
         (lambda m: m.basis_pursuit(np.zeros((2, 14, 16)), [0.1, -1]), ValueError, "lams must be at least 0"),
+        (lambda m: m.threshold(np.full((2, 14, 16), np.nan), [1, 1]), ValueError, "x must be finite"),
         (lambda m: m.basis_pursuit(np.full((2, 14, 16), np.nan), [1, 1]), ValueError, "x must be finite"),
         (
             lambda m: m.basis_pursuit(np.zeros((2, 14, 16)), [1, 1], steps=[9, 9]),
