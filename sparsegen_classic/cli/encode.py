@@ -49,8 +49,8 @@ def encode(source: str, dictionary: str, output: str, **options: Any) -> None:
     seconds = time.perf_counter() - start
     report(
         {"output": output, **result, "seconds": round(seconds, 2)},
-        f"coded {result['images']} images, {result['patches']} patches with {result['nonzeros']:.1f} atoms each "
-        f"(RMSE {result['rmse']:.4g}), in {seconds:.1f} s; wrote {output}",
+        f"coded {result['images']} images, {result['patches']} patches with {result['nonzeros']:.1f} atoms "
+        f"each (RMSE {result['rmse']:.4g}), in {seconds:.1f} s; wrote {output}",
         as_json=options["as_json"],
         quiet=options["quiet"],
     )

@@ -67,7 +67,8 @@ def learn_dictionary(source: str, output: str, **options: Any) -> None:
     n_atoms = len(model.components_)
     report(
         {"model": output, "atoms": n_atoms, "rmse": rmse, "seed": seed, "seconds": round(seconds, 2)},
-        f"learned {n_atoms} atoms (training RMSE {rmse:.4g}) in {seconds:.1f} s with seed {seed}; wrote {output}",
+        f"learned {n_atoms} atoms (training RMSE {rmse:.4g}) in {seconds:.1f} s with seed {seed}; "
+        f"wrote {output}",
         as_json=options["as_json"],
         quiet=options["quiet"],
     )

@@ -24,6 +24,8 @@ from sparsegen_classic.restoration.planes import (
 
 _MODEL_ERROR = 3 / 255  # what a sparse code leaves of a patch without noise, as a standard deviation
 
+_SHARE = 0.75  # of the median: patches with fewer known pixels wait for the next pass
+
 
 def inpaint(
     image: ArrayLike,
@@ -142,7 +144,8 @@ def _training_patches(
 ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.float64]]:
     """Return random patches that need an atom, what is observed of them, and their error targets."""
     chosen = rng.permutation(grid.n_patches)[:n]
-    X, seen, _ = _split_means(grid.extract(plane, chosen), grid.extract(observed, chosen))
+    seen = grid.extract(observed, chosen)
+    X, _ = _split_means(grid.extract(plane, chosen), seen)
     count = seen.sum(axis=1)
     tol = _targets(count, sigma)
     useful = (count >= _most_atoms(grid)) & (np.einsum("ij,ij->i", X, X) > tol)
@@ -159,38 +162,41 @@ def _inpaint_plane(
 ) -> NDArray[np.float64]:
     """Return the plane filled in; what a pass cannot reach is filled by the next, from what it filled."""
     lowest, highest = plane[observed].min(), plane[observed].max()
+    total, weight = np.zeros(plane.shape), np.zeros(plane.shape)
+    if sigma > 0:
+        total += NOISY_WEIGHT / sigma * observed * plane
+        weight += NOISY_WEIGHT / sigma * observed
     known, filled = observed, plane
     while True:
-        total, weight = np.zeros(plane.shape), np.zeros(plane.shape)
-        for start in range(0, grid.n_patches, BLOCK):
-            block = np.arange(start, min(start + BLOCK, grid.n_patches))
+        count = np.concatenate([seen.sum(axis=1) for _, seen in grid.blocks(known, BLOCK)])
+        holed = (count > 0) & (count < grid.n_features)
+        useful = holed & (count >= _SHARE * np.median(count[holed])) if holed.any() else holed
+        if sigma > 0 and known is observed:
+            useful |= count == grid.n_features
+        numbers = np.flatnonzero(useful)
+        for start in range(0, len(numbers), BLOCK):
+            block = numbers[start : start + BLOCK]
             seen = grid.extract(known, block)
-            count = seen.sum(axis=1)
-            wanted = (count > 0) & ((count < grid.n_features) | (sigma > 0 and known is observed))
-            block, seen, count = block[wanted], seen[wanted], count[wanted]
-            X, seen, means = _split_means(grid.extract(filled, block), seen)
-            X = approximate(X, atoms, _targets(count, sigma), _most_atoms(grid), seen, n_jobs)
-            share = count / grid.n_features
+            X, means = _split_means(grid.extract(filled, block), seen)
+            tol = _targets(count[block], sigma)
+            X = approximate(X, atoms, tol, _most_atoms(grid), seen, n_jobs)
+            share = count[block] / grid.n_features
             grid.add(total, np.clip(X + means, lowest, highest), block, share)
             grid.add(weight, np.ones((1, grid.n_features)), block, share)
-        if sigma > 0 and known is observed:
-            total += NOISY_WEIGHT / sigma * observed * plane
-            weight += NOISY_WEIGHT / sigma * observed
-            reached = weight > 0
-        else:
-            reached = (weight > 0) & ~known
-        filled = np.where(reached, total / np.maximum(weight, 1e-12), filled)
-        known = known | reached
+        fresh = (weight > 0) & (~known | (sigma > 0))
+        filled = np.divide(total, weight, out=filled.copy(), where=fresh)
+        known = known | fresh
         if known.all():
             return filled
+        total[:], weight[:] = 0, 0
 
 
 def _split_means(
     X: NDArray[np.float64], seen: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return patches less the mean (n, 1) of what is seen of them, 0 elsewhere."""
     means = X.sum(axis=1, keepdims=True, where=seen) / np.maximum(seen.sum(axis=1, keepdims=True), 1)
-    return np.where(seen, X - means, 0), seen, means
+    return np.where(seen, X - means, 0), means
 
 
 def _targets(count: NDArray[np.integer], sigma: float) -> NDArray[np.float64]:
