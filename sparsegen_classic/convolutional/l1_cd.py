@@ -24,8 +24,8 @@ def solve_cd(problem: Lasso, tol: float, max_iter: int) -> ConvCode:
     their violation; those that become non-zero join the working set. Then coordinate descent sweeps over the
     set; every visit costs one patch of the residual image. Entries that become zero leave.
     """
-    state = _WorkingSet(problem)
     progress = Progress(problem, tol)
+    state = _WorkingSet(problem)
     n_iter = 0
     while True:
         n_iter += 1

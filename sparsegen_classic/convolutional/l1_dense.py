@@ -13,9 +13,9 @@ _CHECK_EVERY = 10  # steps between two certificates
 
 def solve_fista(problem: Lasso, tol: float, max_iter: int) -> ConvCode:
     """Accelerated proximal gradient (Beck, Teboulle 2009), restarted where the momentum points uphill."""
+    progress = Progress(problem, tol)
     dictionary = problem.dictionary
     step = 1 / dictionary.lipschitz_bound(problem.image.shape[1:])
-    progress = Progress(problem, tol)
     maps = ahead = np.zeros(problem.shape, problem.image.dtype)
     t = 1.0
     for n_iter in range(max_iter + 1):
@@ -43,6 +43,7 @@ def solve_admm(problem: Lasso, tol: float, max_iter: int) -> ConvCode:
             "solver='admm' works per frequency and needs boundary='circular', stride 1 and no mask; use "
             "solver='cd' or 'fista'"
         )
+    progress = Progress(problem, tol)
     shape, axes = problem.image.shape[1:], (-2, -1)
     filters = fft.rfft2(dictionary.filters, shape).transpose(2, 3, 1, 0)  # (frequencies, n_channels, n_atoms)
     adjoint = filters.conj().swapaxes(2, 3)
@@ -51,7 +52,6 @@ def solve_admm(problem: Lasso, tol: float, max_iter: int) -> ConvCode:
     data = adjoint @ signal
     identity = np.eye(dictionary.n_channels, dtype=gram.dtype)
     rho = float(np.mean(dictionary.norms**2))
-    progress = Progress(problem, tol)
     maps = dual = np.zeros(problem.shape, problem.image.dtype)
     for n_iter in range(max_iter + 1):
         last = n_iter == max_iter
