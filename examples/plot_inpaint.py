@@ -23,10 +23,7 @@ given = np.where(mask, clean, np.nan)
 
 restored = inpaint(given, mask, random_state=0)
 known, everywhere = np.argwhere(mask), np.argwhere(np.ones_like(mask))
-cubic, nearest = (
-    griddata(known, clean[mask], everywhere, how).reshape(clean.shape) for how in ("cubic", "nearest")
-)
-cubic = np.where(np.isnan(cubic), nearest, cubic)
+cubic = griddata(known, clean[mask], everywhere, "cubic", fill_value=0.5).reshape(clean.shape)
 
 
 # %%
