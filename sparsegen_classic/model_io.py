@@ -27,6 +27,7 @@ from sklearn.base import BaseEstimator
 from sparsegen_classic._files import atomic_write, write_npz
 from sparsegen_classic._version import __version__
 from sparsegen_classic.coefficients import GaussianCoefficients, MissingDataGaussian
+from sparsegen_classic.convolutional import ConvDictionaryLearning
 from sparsegen_classic.dictionary import KSVD
 from sparsegen_classic.generator import SparseImageGenerator
 from sparsegen_classic.support import MarkovSupports
@@ -34,7 +35,14 @@ from sparsegen_classic.support import MarkovSupports
 FORMAT, FORMAT_VERSION = "sparsegen_classic model", 1
 _CLASSES = {
     cls.__name__: cls
-    for cls in (KSVD, MarkovSupports, GaussianCoefficients, MissingDataGaussian, SparseImageGenerator)
+    for cls in (
+        KSVD,
+        ConvDictionaryLearning,
+        MarkovSupports,
+        GaussianCoefficients,
+        MissingDataGaussian,
+        SparseImageGenerator,
+    )
 }
 _STATE_NAME = re.compile(r"_?[a-z][a-z0-9_]*_?")
 
@@ -48,7 +56,8 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str], *, overwrite:
 
     Parameters
     ----------
-    model : SparseImageGenerator, KSVD, MarkovSupports, GaussianCoefficients or MissingDataGaussian
+    model : SparseImageGenerator, KSVD, MarkovSupports, GaussianCoefficients, MissingDataGaussian or \
+ConvDictionaryLearning
         Fitted or not. A ``random_state`` that is an object instead of an int or None is saved as None.
     path : path
         The file to write; the same model gives the same bytes.

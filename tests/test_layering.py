@@ -15,12 +15,13 @@ FLOORS = [
     SHARED,
     DOMAIN,
     {"generator", "restoration", "crosscheck"},
-    {"model_io", "plots"},
+    {"model_io", "plots", "plots_convolutional"},
     {"cli"},
     {"__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-SIDEWAYS = {("dictionary", "pursuit")}  # domain packages do not use each other, but for this
+# rooms of a floor do not use each other, but for this
+SIDEWAYS = {("dictionary", "pursuit"), ("plots_convolutional", "plots")}
 HEAVY = ("matplotlib", "pgmpy", "torch", "dask")
 
 

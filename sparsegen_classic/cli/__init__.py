@@ -3,6 +3,7 @@
 import click
 
 from sparsegen_classic._version import __version__
+from sparsegen_classic.cli.csc import csc
 from sparsegen_classic.cli.demo import demo
 from sparsegen_classic.cli.denoise import denoise
 from sparsegen_classic.cli.encode import encode
@@ -28,5 +29,5 @@ def main() -> None:
     """
 
 
-for command in (demo, fit, sample, info, learn_dictionary, encode, reconstruct, denoise, inpaint):
+for command in (csc, demo, fit, sample, info, learn_dictionary, encode, reconstruct, denoise, inpaint):
     main.add_command(command)

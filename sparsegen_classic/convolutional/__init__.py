@@ -4,6 +4,8 @@ from sparsegen_classic.convolutional.coder import ConvSparseCoder
 from sparsegen_classic.convolutional.counts import SparsityCounts, sparsity_counts
 from sparsegen_classic.convolutional.l0 import L0Result, csc_iht, csc_mp, csc_omp
 from sparsegen_classic.convolutional.l1 import ConvCode
+from sparsegen_classic.convolutional.learning import ConvDictionaryLearning
+from sparsegen_classic.convolutional.learning_steps import split_lowpass
 from sparsegen_classic.convolutional.multilayer import MultiLayerCode, MultiLayerCSC
 from sparsegen_classic.convolutional.operator import ConvDictionary
 from sparsegen_classic.convolutional.projections import (
@@ -19,6 +21,7 @@ from sparsegen_classic.convolutional.stripe import StripeProjection, project_str
 __all__ = [
     "ConvCode",
     "ConvDictionary",
+    "ConvDictionaryLearning",
     "ConvSparseCoder",
     "L0Result",
     "MultiLayerCSC",
@@ -36,4 +39,5 @@ __all__ = [
     "project_topk",
     "soft_threshold",
     "sparsity_counts",
+    "split_lowpass",
 ]

@@ -1,0 +1,95 @@
+"""Files of convolutional codes: plain arrays in a ``.npz``, nothing that executes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsegen_classic._files import atomic_write, write_npz
+from sparsegen_classic.convolutional.l1 import Floats
+from sparsegen_classic.convolutional.operator import ConvDictionary
+from sparsegen_classic.convolutional.sparse_maps import SparseMaps
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error)
+_NAMES = ("shape", "indices", "values", "atom_shape", "objective", "duality_gap", "lam", "low", "filters")
+
+
+@dataclass(frozen=True, eq=False)
+class SavedCodes:
+    """Codes of images of one size, and what is needed, with the filters, to bring the images back.
+
+    Attributes
+    ----------
+    maps : SparseMaps
+        Of shape (n_images, n_atoms, height, width).
+    atom_shape : tuple of int
+        Size of the filters.
+    objective, duality_gap : ndarray of shape (n_images,)
+        As in :class:`ConvCode`.
+    lam : float
+        The penalty.
+    low : ndarray of shape (n_images, n_channels, height, width)
+        The smooth part that was taken from the images before; zeros if none was.
+    filters : str
+        :func:`fingerprint` of the filters.
+    """
+
+    maps: SparseMaps
+    atom_shape: tuple[int, ...]
+    objective: NDArray[np.float64]
+    duality_gap: NDArray[np.float64]
+    lam: float
+    low: Floats
+    filters: str
+
+    def reconstruct(self, dictionary: ConvDictionary) -> Floats:
+        """Return the images (n_images, n_channels, height, width) that the codes stand for."""
+        if fingerprint(dictionary) != self.filters:
+            raise ValueError(
+                "filters must be those that the codes were made with, but they differ; give the file that "
+                "was given to encode, or encode again"
+            )
+        return dictionary.synthesize(self.maps) + self.low
+
+
+def fingerprint(dictionary: ConvDictionary) -> str:
+    """Return a SHA-256 checksum of shape, type and values of the filters."""
+    head = f"{dictionary.filters.shape} {dictionary.dtype.str}".encode()
+    return hashlib.sha256(head + dictionary.filters.tobytes()).hexdigest()
+
+
+def save_codes(codes: SavedCodes, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write codes to a ``.npz`` file, whole or not at all; the same codes give the same bytes."""
+    arrays: dict[str, Any] = {name: getattr(codes, name, None) for name in _NAMES}
+    arrays |= {"shape": codes.maps.shape, "indices": codes.maps.indices, "values": codes.maps.values}
+    with atomic_write(path, overwrite) as file:
+        write_npz(file, {name: np.asarray(array) for name, array in arrays.items()})
+    return Path(path)
+
+
+def load_codes(path: str | os.PathLike[str]) -> SavedCodes:
+    """Read what :func:`save_codes` wrote; nothing in it is executed or unpickled."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in _NAMES}
+        shape = tuple(int(n) for n in found["shape"])
+        maps = SparseMaps(shape, found["indices"], found["values"])
+        if len(shape) != 4 or maps.indices.shape != maps.values.shape or len(found["low"]) != shape[0]:
+            raise ValueError("its arrays do not fit each other")
+        if maps.nnz and not (maps.indices[0] >= 0 and maps.indices[-1] < np.prod(shape)):
+            raise ValueError("its indices lie outside of the maps")
+        atom_shape = tuple(int(n) for n in found["atom_shape"])
+        numbers = found["objective"], found["duality_gap"], float(found["lam"])
+        return SavedCodes(maps, atom_shape, *numbers, found["low"], str(found["filters"]))
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, *_DAMAGE) as error:
+        raise ValueError(f"{path} is no file of codes ({error}); give one that encode wrote") from error
