@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -26,7 +27,7 @@ def check_real(
     """Return ``value`` as a finite float in the interval; ``closed`` spells its ends, e.g. ``"(]"``."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number, got {value!r} of type {type(value).__name__}")
-    if not np.isfinite(value):
+    if not isfinite(value):
         raise ValueError(f"{name} must be finite, got {value!r}")
     return float(_check_range(name, value, low, high, closed, remedy))
 

@@ -57,7 +57,8 @@ def distinct_rows(X: NDArray[np.floating], rng: np.random.Generator) -> NDArray[
 
     Rows are sorted by their product with a random vector: equal rows are neighbours.
     """
-    key = np.einsum("ij,j->i", X, rng.standard_normal(X.shape[1]).astype(X.dtype))
+    direction = np.asarray(rng.standard_normal(X.shape[1]), X.dtype)
+    key = np.einsum("ij,j->i", X, direction)
     squared = np.einsum("ij,ij->i", X, X)
     order = np.argsort(key, kind="stable")
     order = order[squared[order] > 1e-12 * squared.max(initial=0)]

@@ -48,8 +48,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     n_nonzero_coefs : int, default=None
         Most atoms a sample uses, between 1 and ``n_components``. None means ``max(1, n_features // 10)``
         without ``tol`` and ``min(n_features, n_components)`` with it.
-    tol : float, default=None
-        Code each sample until its squared residual norm is at most this.
+    tol : float or array-like of shape (n_samples,), default=None
+        Code each sample until its squared residual norm is at most this. One a sample applies to ``fit``.
     positive : bool, default=False
         Codes are non-negative (non-negative OMP).
     positive_atoms : bool, default=False
@@ -132,7 +132,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_components: int | None = None,
         *,
         n_nonzero_coefs: int | None = None,
-        tol: float | None = None,
+        tol: float | ArrayLike | None = None,
         positive: bool = False,
         positive_atoms: bool = False,
         dc_atom: bool = False,

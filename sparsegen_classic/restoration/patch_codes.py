@@ -12,7 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +21,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from sparsegen_classic._files import atomic_write, check_output
+from sparsegen_classic._files import atomic_write, check_output, write_array
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.dictionary import KSVD
@@ -208,7 +208,7 @@ def encode_images(
     sides, n_channels = tuple(patch_shape[:2]), (patch_shape[2] if len(patch_shape) > 2 else 1)
     step = sides if stride is None else check_integer("stride", stride, 1, min(sides))
     if n_nonzero_coefs is None and tol is None:
-        n_nonzero_coefs, tol = model.n_nonzero_coefs, model.tol
+        n_nonzero_coefs, tol = model.n_nonzero_coefs, cast(float | None, model.tol)
     mode = "RGB" if n_channels == 3 else "L"
     entries: list[dict[str, Any]] = []
     n_patches, n_nonzeros, squared = 0, 0, 0.0
@@ -226,7 +226,7 @@ def encode_images(
             for part, array in zip(
                 _PARTS, (rows.data, rows.indices, rows.indptr, np.concatenate(means)), strict=True
             ):
-                _write(archive, f"{len(entries)}.{part}", array)
+                write_array(archive, f"{len(entries)}.{part}", array)
             entries.append({"name": name, "shape": list(image.shape)})
             n_patches += grid.n_patches
             n_nonzeros += rows.nnz
@@ -238,7 +238,7 @@ def encode_images(
             "dictionary": _digest(model.components_),
             "images": entries,
         }
-        _write(archive, "header", np.frombuffer(json.dumps(header).encode(), np.uint8))
+        write_array(archive, "header", np.frombuffer(json.dumps(header).encode(), np.uint8))
     return {
         "images": len(entries),
         "patches": n_patches,
@@ -349,14 +349,6 @@ def _grid(name: str, shape: tuple[int, ...], sides: tuple[int, ...], step: Any) 
         return PatchGrid(shape, sides, step)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def _write(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
-    """Add an array as ``numpy.load`` reads it; a fixed date, so that the same codes give the same bytes."""
-    entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    with archive.open(entry, "w", force_zip64=True) as member:
-        np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def _open_codes(path: Path) -> Any:

@@ -155,3 +155,13 @@ def test_bad_parameters_are_named(parameters, fit, message):
     X = np.random.default_rng(0).standard_normal((30, 6))
     with pytest.raises(ValueError, match=message):
         KSVD(**parameters).fit(X, **fit)
+
+
+def test_error_targets_may_differ_by_sample():
+    rng = np.random.default_rng(0)
+    X = np.zeros((200, 8))
+    X[:100, :4], X[100:, 4:] = rng.standard_normal((100, 4)), rng.standard_normal((100, 4))
+    tol = np.repeat([1e6, 1e-3], 100)  # the first half needs no atom at all
+    model = KSVD(init=naive.unit_rows(X[100:110]), tol=tol, min_uses=0, random_state=0).fit(X)
+    np.testing.assert_array_equal(model.components_[:, :4], 0)
+    assert model.errors_[-1] ** 2 * X.size <= (X[:100] ** 2).sum() + 100 * 1e-3
