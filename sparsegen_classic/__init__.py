@@ -1,19 +1,28 @@
-"""Classical sparse-coding image generation: learn a dictionary, model the codes, draw new images.
+"""Classical sparse coding: learn dictionaries, model codes, draw new images, certify convolutional codes.
 
-::
+The vector path::
 
     source (folder | idx | npz | "digits")
       -> images (n, h, w[, c]) in [0, 1], float32          images/        open_images, save_images
-      -> rows X (n_samples, n_features), mean policy       generator.py
-      -> components_ (n_components, n_features)            dictionary/    KSVD
-      -> codes (n_samples, n_components), signed CSR       pursuit/       orthogonal_mp
+      -> rows X (n_samples, n_features), mean policy       generator.py, images/patches.py
+      -> components_ (n_components, n_features)            dictionary/    KSVD, Trainlets
+      -> codes (n_samples, n_components), signed CSR       pursuit/       orthogonal_mp, SparseCoder
       -> probability of the support                        support/       MarkovSupports, GibbsSampler
       -> probability of the coefficients, given it         coefficients/  GaussianCoefficients
       -> new images                                        generator.py   SparseImageGenerator.sample
+      -> or restored ones                                  restoration/   denoise, inpaint
+
+The convolutional path::
+
+    filters (n_atoms, n_channels, h, w)                  convolutional/ ConvDictionary(Learning)
+      -> maps (n_atoms, H, W) with a duality gap         ConvSparseCoder, csc_omp, csc_mp, csc_iht
+      -> counts and projections                          sparsity_counts, project_*, soft_threshold
+      -> several layers                                  MultiLayerCSC
 
 Rows are samples and rows of ``components_`` are atoms: ``X ~ codes @ components_``. The codes of the models
 live on the doubled dictionary [D, -D]: an atom and its negative are two *states*, ``m`` and
-``n_components + m``, each with a positive coefficient; a *support* is a set of states.
+``n_components + m``, each with a positive coefficient; a *support* is a set of states. Filters and maps
+follow PyTorch's layout; synthesis is its transposed convolution, analysis its convolution.
 
 Everything is reproducible: the same seed gives the same bits, whatever ``n_jobs``. Names are imported when
 they are first used, so that ``import sparsegen_classic`` is quick.
@@ -25,46 +34,96 @@ from typing import TYPE_CHECKING, Any
 from sparsegen_classic._version import __version__
 
 if TYPE_CHECKING:
-    from sparsegen_classic.coefficients import GaussianCoefficients, MissingDataGaussian
-    from sparsegen_classic.dictionary import KSVD
+    from sparsegen_classic.coefficients import (
+        GaussianCoefficients,
+        MissingDataGaussian,
+        sample_truncated_normal,
+    )
+    from sparsegen_classic.convolutional import (
+        ConvDictionary,
+        ConvDictionaryLearning,
+        ConvSparseCoder,
+        MultiLayerCSC,
+        SparseMaps,
+        csc_iht,
+        csc_mp,
+        csc_omp,
+        project_l0,
+        project_l1,
+        project_needle,
+        project_stripe,
+        project_topk,
+        soft_threshold,
+        sparsity_counts,
+    )
+    from sparsegen_classic.dictionary import KSVD, Trainlets, cropped_wavelets, dct_atoms
     from sparsegen_classic.generator import Draws, SparseImageGenerator
-    from sparsegen_classic.images import ImageSet, image_grid, open_images, save_images
+    from sparsegen_classic.images import (
+        ImageSet,
+        PatchGrid,
+        assemble_patches,
+        extract_patches,
+        image_grid,
+        open_images,
+        save_images,
+    )
     from sparsegen_classic.metrics import nearest_images
     from sparsegen_classic.model_io import ModelFileError, load_model, save_model
-    from sparsegen_classic.pursuit import orthogonal_mp
+    from sparsegen_classic.pursuit import (
+        SparseCoder,
+        iterative_hard_thresholding,
+        orthogonal_mp,
+        subspace_pursuit,
+        thresholding,
+    )
+    from sparsegen_classic.restoration import denoise, estimate_sigma, inpaint
     from sparsegen_classic.support import GibbsSampler, MarkovSupports
 
 _HOME = {
-    "coefficients": ("GaussianCoefficients", "MissingDataGaussian"),
-    "dictionary": ("KSVD",),
+    "coefficients": ("GaussianCoefficients", "MissingDataGaussian", "sample_truncated_normal"),
+    "convolutional": (
+        "ConvDictionary",
+        "ConvDictionaryLearning",
+        "ConvSparseCoder",
+        "MultiLayerCSC",
+        "SparseMaps",
+        "csc_iht",
+        "csc_mp",
+        "csc_omp",
+        "project_l0",
+        "project_l1",
+        "project_needle",
+        "project_stripe",
+        "project_topk",
+        "soft_threshold",
+        "sparsity_counts",
+    ),
+    "dictionary": ("KSVD", "Trainlets", "cropped_wavelets", "dct_atoms"),
     "generator": ("Draws", "SparseImageGenerator"),
-    "images": ("ImageSet", "image_grid", "open_images", "save_images"),
+    "images": (
+        "ImageSet",
+        "PatchGrid",
+        "assemble_patches",
+        "extract_patches",
+        "image_grid",
+        "open_images",
+        "save_images",
+    ),
     "metrics": ("nearest_images",),
     "model_io": ("ModelFileError", "load_model", "save_model"),
-    "pursuit": ("orthogonal_mp",),
+    "pursuit": (
+        "SparseCoder",
+        "iterative_hard_thresholding",
+        "orthogonal_mp",
+        "subspace_pursuit",
+        "thresholding",
+    ),
+    "restoration": ("denoise", "estimate_sigma", "inpaint"),
     "support": ("GibbsSampler", "MarkovSupports"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = [
-    "KSVD",
-    "Draws",
-    "GaussianCoefficients",
-    "GibbsSampler",
-    "ImageSet",
-    "MarkovSupports",
-    "MissingDataGaussian",
-    "ModelFileError",
-    "SparseImageGenerator",
-    "__version__",
-    "image_grid",
-    "load_model",
-    "nearest_images",
-    "open_images",
-    "orthogonal_mp",
-    "save_images",
-    "save_model",
-]
+__all__ = ["__version__", *sorted(_MODULE_OF)]
 
 
 def __getattr__(name: str) -> Any:
@@ -76,4 +135,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted({*globals(), *__all__})

@@ -57,8 +57,8 @@ class SparseImageGenerator(BaseEstimator):
     Parameters
     ----------
     dictionary : estimator, default=None
-        Learns ``components_`` and codes by ``transform``. None means :class:`KSVD` with a size that suits
-        the number of images (see Notes).
+        Learns ``components_`` and codes by ``transform``, e.g. :class:`KSVD` or, for large images,
+        :class:`Trainlets`. None means ``KSVD()``. Sizes that are None are chosen here (see Notes).
     supports : estimator, default=None
         Probability of supports. None means ``MarkovSupports()``.
     coefficients : estimator, default=None
@@ -313,6 +313,8 @@ class SparseImageGenerator(BaseEstimator):
 
     def _set_default_sizes(self, dictionary: Any, n_images: int) -> None:
         sizes = dictionary.get_params(deep=False)
+        if sizes.get("image_shape", 0) is None and len(self.image_shape_) > 1:
+            dictionary.set_params(image_shape=tuple(self.image_shape_.tolist()))
         if sizes.get("n_components", 0) is None:
             dictionary.set_params(n_components=min(max(5, round(2.5 * np.sqrt(n_images))), n_images))
         if sizes.get("n_nonzero_coefs", 0) is None:

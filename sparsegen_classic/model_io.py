@@ -28,8 +28,9 @@ from sparsegen_classic._files import atomic_write, write_npz
 from sparsegen_classic._version import __version__
 from sparsegen_classic.coefficients import GaussianCoefficients, MissingDataGaussian
 from sparsegen_classic.convolutional import ConvDictionaryLearning
-from sparsegen_classic.dictionary import KSVD
+from sparsegen_classic.dictionary import KSVD, Trainlets
 from sparsegen_classic.generator import SparseImageGenerator
+from sparsegen_classic.pursuit import SparseCoder
 from sparsegen_classic.support import MarkovSupports
 
 FORMAT, FORMAT_VERSION = "sparsegen_classic model", 1
@@ -37,6 +38,8 @@ _CLASSES = {
     cls.__name__: cls
     for cls in (
         KSVD,
+        Trainlets,
+        SparseCoder,
         ConvDictionaryLearning,
         MarkovSupports,
         GaussianCoefficients,
@@ -56,9 +59,9 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str], *, overwrite:
 
     Parameters
     ----------
-    model : SparseImageGenerator, KSVD, MarkovSupports, GaussianCoefficients, MissingDataGaussian or \
-ConvDictionaryLearning
-        Fitted or not. A ``random_state`` that is an object instead of an int or None is saved as None.
+    model : estimator of this package
+        A SparseImageGenerator, a dictionary (KSVD, Trainlets, ConvDictionaryLearning) or another, fitted or
+        not. A ``random_state`` that is an object instead of an int or None is saved as None.
     path : path
         The file to write; the same model gives the same bytes.
     overwrite : bool, default=False

@@ -14,7 +14,9 @@ from sparsegen_classic import (
     MarkovSupports,
     MissingDataGaussian,
     ModelFileError,
+    SparseCoder,
     SparseImageGenerator,
+    Trainlets,
     load_model,
     open_images,
     save_model,
@@ -62,6 +64,8 @@ def test_the_same_model_gives_the_same_bytes_again_and_again(generator, path, tm
     "model",
     [
         KSVD(3, n_nonzero_coefs=2, random_state=1),
+        Trainlets(3, n_nonzero_coefs=2, max_iter=1, random_state=1),
+        SparseCoder(np.eye(4), n_nonzero_coefs=2),
         MarkovSupports(smoothing=1.0),
         GaussianCoefficients(draw="clip"),
         MissingDataGaussian(prior_strength=2.0),
@@ -70,7 +74,7 @@ def test_the_same_model_gives_the_same_bytes_again_and_again(generator, path, tm
 def test_every_part_can_be_saved_fitted_or_not(model, tmp_path):
     X = np.random.default_rng(0).standard_normal((30, 4))
     unfitted = load_model(save_model(model, tmp_path / "a.npz"))
-    assert unfitted.get_params() == model.get_params()
+    assert str(unfitted.get_params()) == str(model.get_params())
     fitted = load_model(save_model(model.fit(X), tmp_path / "b.npz"))
     for name, value in vars(model).items():
         if isinstance(value, np.ndarray):

@@ -13,10 +13,17 @@ from sparsegen_classic.cli._common import common_options, guarded, image_options
 @click.command()
 @click.argument("source")
 @click.option("-o", "--output", required=True, metavar="MODEL", help="Model file to write (.npz).")
+@click.option(
+    "--dictionary",
+    type=click.Choice(["ksvd", "trainlets"]),
+    default="ksvd",
+    show_default=True,
+    help="How to learn atoms; trainlets suit large images.",
+)
 @click.option("--per-class", is_flag=True, help="One model for each label (sub-folder names, idx labels).")
 @click.option("--n-components", type=int, help="Atoms of the dictionary.  [default: by the number of images]")
 @click.option("--n-nonzero-coefs", type=int, help="Atoms of an image.  [default: by the size of images]")
-@click.option("--max-iter", type=int, default=10, show_default=True, help="Iterations of K-SVD.")
+@click.option("--max-iter", type=int, default=10, show_default=True, help="Iterations over the images.")
 @click.option(
     "--update",
     type=click.Choice(["approximate", "exact"]),
@@ -110,13 +117,21 @@ def fit(source: str, output: str, **options: Any) -> None:
 
 def make_generator(options: dict[str, Any], seed: int) -> Any:
     """Return the unfitted generator that the options describe."""
-    from sparsegen_classic import KSVD, GaussianCoefficients, MarkovSupports, SparseImageGenerator
+    from sparsegen_classic import (
+        KSVD,
+        GaussianCoefficients,
+        MarkovSupports,
+        SparseImageGenerator,
+        Trainlets,
+    )
 
     def chosen(*names: str) -> dict[str, Any]:
         return {name: options[name] for name in names}
 
+    sizes = chosen("n_components", "n_nonzero_coefs", "max_iter")
+    ksvd = options["dictionary"] == "ksvd"
     return SparseImageGenerator(
-        KSVD(**chosen("n_components", "n_nonzero_coefs", "max_iter", "update")),
+        KSVD(**sizes, **chosen("update")) if ksvd else Trainlets(**sizes),
         MarkovSupports(**chosen("smoothing", "pair_exponent", "min_count", "burn_in")),
         GaussianCoefficients(**chosen("prior_strength", "draw")),
         **chosen("mean", "per_class"),

@@ -76,6 +76,15 @@ def test_the_options_reach_the_model_under_the_names_of_the_python_parameters(tm
     assert {name: parameters[name] for name in expected} == expected
 
 
+def test_trainlets_as_the_dictionary(tmp_path):
+    options = ("--dictionary", "trainlets", "--max-iter", 2, "--seed", 0)
+    assert run("fit", "digits", "-o", tmp_path / "m.npz", *options)[0] == 0
+    dictionary = load_model(tmp_path / "m.npz").dictionaries_[0]
+    assert type(dictionary).__name__ == "Trainlets"
+    assert dictionary.image_shape == [8, 8]
+    assert run("sample", tmp_path / "m.npz", "-n", 9, "-o", tmp_path / "s.png")[0] == 0
+
+
 def test_the_same_seed_gives_the_same_bytes_for_one_job_and_two(tmp_path):
     for jobs in (1, 2):
         folder = tmp_path / str(jobs)
