@@ -5,7 +5,7 @@ As in ``plots``: drawn on ``ax`` or on a new figure; the axes are returned.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -141,7 +141,7 @@ def _dense(maps: ArrayLike | SparseMaps) -> np.ndarray:
     return dense
 
 
-def _show(sheet: np.ndarray, title: str, ax: Axes | None, **options: object) -> Axes:
+def _show(sheet: np.ndarray, title: str, ax: Axes | None, **options: Any) -> Axes:
     if ax is None:
         import matplotlib.pyplot as plt
 

@@ -108,8 +108,8 @@ def learn(source: str, output: str, **options: Any) -> None:
         "seconds": round(time.perf_counter() - start, 2),
     }
     text = (
-        f"learned {model.n_atoms} filters from {len(X)} images in {result['seconds']:.1f} s with seed {seed}, lam "
-        f" {model.lam_:.4g}: objective an image {first:.6g} in the first pass, {last:.6g} in the last; "
+        f"learned {model.n_atoms} filters from {len(X)} images in {result['seconds']} s with seed {seed}, "
+        f"lam {model.lam_:.4g}: objective an image {first:.6g} in the first pass, {last:.6g} in the last; "
         f"wrote {output}"
     )
     report(result, text, as_json=options["as_json"], quiet=options["quiet"])

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
@@ -51,8 +50,8 @@ class ConvDictionaryLearning(BaseEstimator):
     atom_shape : int or tuple (height, width), default=8
         Their size. ``(1, length)`` learns from signals, as images of height 1.
     lam : float, default=None
-        Penalty, greater than 0. None means a tenth of the ``lambda_max`` of the first batch and the initial
-        filters, averaged over images.
+        Penalty, greater than 0. None means a tenth of ``lambda_max`` at the initial filters, averaged over
+        the first ``batch_size`` images.
     lowpass : float, default=0.0
         If greater than 0, :func:`split_lowpass` with this weight takes the smooth part from every image
         first, here and in :meth:`encode`; :meth:`reconstruct` adds it again. 10 suits natural images; 0
@@ -124,8 +123,9 @@ class ConvDictionaryLearning(BaseEstimator):
     9
     """
 
-    _gram: NDArray[np.float64] | None
-    _cross: NDArray[np.float64] | None
+    lam_: float
+    _gram: Any  # ndarrays while learning, else None
+    _cross: Any
 
     def __init__(
         self,
@@ -175,7 +175,8 @@ class ConvDictionaryLearning(BaseEstimator):
         check_integer("max_iter", self.max_iter, 1)
         self._check_parameters()
         for name in ("filters_", "lam_"):
-            vars(self).pop(name, None)
+            if hasattr(self, name):
+                delattr(self, name)
         if isinstance(X, Iterator):
             if mask is not None:
                 raise ValueError("mask must be None for an iterator; give a list of images and one of masks")
@@ -215,11 +216,12 @@ class ConvDictionaryLearning(BaseEstimator):
         shapes = {image.pixels.shape for image in images}
         if len(shapes) > 1:
             raise ValueError(f"X must hold images of one size, got {sorted(shapes)}; encode them one by one")
-        masks = None if mask is None else np.stack([image.mask for image in images])
-        lam = self.lam_ if lam is None else lam
+        known: list[Any] = [image.mask for image in images]
         options: dict[str, Any] = {"tol": tol, "positive": self.positive, "n_jobs": self.n_jobs}
-        coder = ConvSparseCoder(self.dictionary_, lam, solver, **options)
-        return coder.encode(np.stack([image.pixels for image in images]), masks)
+        coder = ConvSparseCoder(self.dictionary_, self.lam_ if lam is None else lam, solver, **options)
+        return coder.encode(
+            np.stack([image.pixels for image in images]), None if mask is None else np.stack(known)
+        )
 
     def reconstruct(self, X: Any, mask: Any = None, *, tol: float = 1e-4) -> Floats:
         """Return what the model says of images: synthesis of their codes plus the smooth part.
@@ -275,11 +277,14 @@ class ConvDictionaryLearning(BaseEstimator):
                 raise ValueError(f"init must have shape {shape}, got {given.filters.shape}")
             filters = (given.filters / given.norms[:, None, None, None]).astype(first.dtype)
         self.filters_ = filters
-        self.lam_ = self.lam
-        if self.lam is None:
-            problems = [self._problem(image, 1.0) for image in images[: self.batch_size]]
+        if self.lam is not None:
+            self.lam_ = float(self.lam)
+        else:
+            chosen = [image for image in images if image.pixels.any()][: self.batch_size] or images[:1]
+            problems = [self._problem(image, 1.0) for image in chosen]
             self.lam_ = 0.1 * float(np.mean([strongest_atoms(p, p.image)[0].max() for p in problems]))
             if self.lam_ == 0:
+                del self.filters_
                 raise ValueError("X must have pixels that are not zero; give other images, or lam")
         self.objectives_, self.n_iter_, self.n_replaced_ = np.empty(0), 0, 0
         self._gram = self._cross = None
@@ -316,7 +321,7 @@ class ConvDictionaryLearning(BaseEstimator):
         codes = [result.maps for result in results]
         syntheses = [dictionary.synthesize(maps) for maps in codes]
         targets = [image.filled(made) for image, made in zip(batch, syntheses, strict=True)]
-        if self._gram is None or self._cross is None:
+        if self._gram is None:
             h, w = dictionary.atom_shape
             self._gram = np.zeros((self.n_atoms, self.n_atoms, 2 * h - 1, 2 * w - 1))
             self._cross, self._n_batches = np.zeros(self.filters_.shape), 0

@@ -152,9 +152,10 @@ def blend_statistics(
     def work(atoms: slice) -> None:
         gram[atoms] *= 1 - weight
         cross[atoms] *= 1 - weight
-        for image, (entries, *rest) in zip(images, prepared, strict=True):
+        for image, (entries, value, start, by_row) in zip(images, prepared, strict=True):
             first, last = np.searchsorted(entries[:, 0], (atoms.start, atoms.stop))
-            add_statistics(entries, *rest, image, weight / len(images), first, last, gram, cross)
+            factor = weight / len(images)
+            add_statistics(entries, value, start, by_row, image, factor, first, last, gram, cross)
 
     for_blocks(work, len(gram), max(1, len(gram) // 16), n_jobs)
 
