@@ -2,11 +2,11 @@
 
 90 natural images 180x180 to learn from and 10 to judge by (``natural/train400_100``; without the data set,
 tiles of scikit-learn's two photographs), grey, without their low frequencies (``split_lowpass``); 64 filters
-8x8 from the same random patches, lam = 0.1, float32; SPORCO takes one image after the other, ours two at a time. The
-dictionaries on the way are judged by their average objective on the unseen images, by the same pursuit (gap
-1e-3). SPORCO 0.2.2 runs in an environment of its own (``.venv/sporco`` beside this file, made at the first
-run) for 120 s with its defaults, and with the settings of its example (50 iterations of ADMM an image). For
-each level that SPORCO reaches, the seconds of both and their ratio.
+8x8 from the same random patches, lam = 0.1, float32; SPORCO takes one image after the other, ours two at a
+time. The dictionaries on the way are judged by their average objective on the unseen images, by the same
+pursuit (gap 1e-3). SPORCO 0.2.2 runs in an environment of its own (``.venv/sporco`` beside this file, made at
+the first run) for 120 s with its defaults, and with the settings of its example (50 iterations of ADMM an
+image). For each level that SPORCO reaches, the seconds of both and their ratio.
 """
 
 import subprocess

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from sparsegen_classic._parallel import for_blocks, single_threaded_blas
+from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._validation import check_integer, check_real
 from sparsegen_classic.convolutional.coder import ConvSparseCoder
@@ -328,8 +328,7 @@ class ConvDictionaryLearning(BaseEstimator):
         self._n_batches += 1
         weight = max(self._n_batches**-self.decay, share)
         blend_statistics(self._gram, self._cross, targets, codes, weight, self.n_jobs)
-        with single_threaded_blas():
-            self.filters_ = better_filters(self._gram, self._cross, self.filters_)
+        self.filters_ = better_filters(self._gram, self._cross, self.filters_)
         for maps in codes:
             self._uses += np.bincount(maps.coordinates[0], minlength=self.n_atoms)
         if self._uses.sum() >= _CLEANING * self.n_atoms:
