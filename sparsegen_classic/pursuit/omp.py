@@ -19,7 +19,7 @@ from sparsegen_classic._validation import check_integer
 from sparsegen_classic.pursuit.masked import check_weights, masked_omp_arrays
 
 _FLOATS: Any = (np.float64, np.float32)
-_BLOCK_BYTES = 2**19  # correlations of one block: they stay in the cache of a core
+_BLOCK_BYTES = 2**21  # correlations of one block: the caches of a core hold them
 
 
 def orthogonal_mp(
@@ -175,7 +175,7 @@ def omp_arrays(
                 omp_block(alpha, bits, magnitude, gram, energy, tol[block], x, components, floor, *out)
             )
 
-    block_size = max(16, min(256, _BLOCK_BYTES // (len(components) * dtype.itemsize)))
+    block_size = max(64, min(1024, _BLOCK_BYTES // (len(components) * dtype.itemsize)))
     for_blocks(code, len(X), block_size, n_jobs)
     return indices, coefficients.astype(X.dtype, copy=False), sum(n_dependent)
 
