@@ -141,11 +141,8 @@ def encode(source: str, filters: str, output: str, **options: Any) -> None:
       sparsegen-classic csc encode photo.png --filters filters.npz -o codes.npz
       sparsegen-classic csc encode photo.png --mask known.png --filters filters.npz -o codes.npz
     """
-    import numpy as np
-
     from sparsegen_classic._files import check_output
-    from sparsegen_classic.convolutional import split_lowpass
-    from sparsegen_classic.convolutional.learning_files import SavedCodes, fingerprint, save_codes
+    from sparsegen_classic.convolutional.learning_files import SavedCodes, save_codes
 
     check_output(output, options["force"])
     model = _load_filters(filters)
@@ -154,31 +151,23 @@ def encode(source: str, filters: str, output: str, **options: Any) -> None:
         raise ValueError(f"filters have {channels} channels, but images have 1 or 3; code them in Python")
     X, mask = _open(source, "L" if channels == 1 else "RGB", options)
     model.set_params(n_jobs=options["jobs"])
-    code = model.encode(X, mask, **{name: options[name] for name in ("lam", "tol", "solver")})
-    low = split_lowpass(X, model.lowpass, mask)[1] if model.lowpass else np.zeros_like(X)
-    lam = model.lam_ if options["lam"] is None else options["lam"]
-    about = (model.dictionary_.atom_shape, code.objective, code.duality_gap, lam)
-    save_codes(
-        SavedCodes(code.maps, *about, low, fingerprint(model.dictionary_)),
-        output,
-        overwrite=options["force"],
-    )
-    nonzeros = np.bincount(code.maps.coordinates[0], minlength=len(X))
+    codes = SavedCodes.of(model, X, mask, **{name: options[name] for name in ("lam", "tol", "solver")})
+    save_codes(codes, output, overwrite=options["force"])
     result = {
         "codes": output,
         "images": len(X),
-        "nonzeros": code.maps.nnz,
-        "zero_codes": int((nonzeros == 0).sum()),
-        "lam": lam,
-        "largest_relative_gap": float((code.duality_gap / np.maximum(code.objective, 1e-300)).max()),
-        "converged": bool(code.converged.all()),
+        "nonzeros": codes.maps.nnz,
+        "zero_codes": int((codes.nonzeros == 0).sum()),
+        "lam": codes.lam,
+        "largest_relative_gap": codes.largest_relative_gap,
+        "converged": codes.largest_relative_gap <= options["tol"],
     }
     zero = ""
     if result["zero_codes"]:
         zero = f"\n{result['zero_codes']} images have zero codes: lam is at least their lambda_max"
     text = (
-        f"coded {len(X)} images with lam {lam:.4g}: {code.maps.nnz / len(X):.6g} non-zeros an image, "
-        f"relative duality gap at most {result['largest_relative_gap']:.2g}; wrote {output}{zero}"
+        f"coded {len(X)} images with lam {codes.lam:.4g}: {codes.maps.nnz / len(X):.6g} non-zeros an image, "
+        f"relative duality gap at most {codes.largest_relative_gap:.2g}; wrote {output}{zero}"
     )
     report(result, text, as_json=options["as_json"], quiet=options["quiet"])
 
@@ -282,14 +271,10 @@ def _load_filters(path: str) -> Any:
 
 
 def _about_filters(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    from sparsegen_classic.plots_convolutional import plot_filters
+
     model = _load_filters(path)
     dictionary = model.dictionary_
-
-    def filters() -> Any:
-        from sparsegen_classic.plots_convolutional import plot_filters
-
-        return plot_filters(dictionary)
-
     about = {
         "file": path,
         "holds": "filters",
@@ -304,30 +289,17 @@ def _about_filters(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "objectives": [round(float(value), 6) for value in model.objectives_],
         "replaced": model.n_replaced_,
     }
-    return about, {"filters.png": filters}
+    return about, {"filters.png": lambda: plot_filters(dictionary)}
 
 
 def _about_codes(codes: Any, image: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    from sparsegen_classic.convolutional import SparseMaps, sparsity_counts
+    from sparsegen_classic.convolutional import sparsity_counts
+    from sparsegen_classic.plots_convolutional import plot_maps, plot_needle_density
 
     n = codes.maps.shape[0]
     if image >= n:
         raise ValueError(f"--image must be less than {n}, the number of images, got {image}")
     counts = sparsity_counts(codes.maps, codes.atom_shape)
-
-    def one() -> Any:
-        return SparseMaps.from_dense(codes.maps.to_dense()[image])
-
-    def maps() -> Any:
-        from sparsegen_classic.plots_convolutional import plot_maps
-
-        return plot_maps(one())
-
-    def needles() -> Any:
-        from sparsegen_classic.plots_convolutional import plot_needle_density
-
-        return plot_needle_density(one())
-
     about = {
         "holds": "codes",
         "images": n,
@@ -337,9 +309,12 @@ def _about_codes(codes: Any, image: int) -> tuple[dict[str, Any], dict[str, Any]
         "nonzeros_per_image": codes.maps.nnz / n,
         "largest_counts": {name: getattr(counts, name) for name in ("needle", "pixel", "stripe")},
         "objective_mean": float(codes.objective.mean()),
-        "largest_duality_gap": float(codes.duality_gap.max()),
+        "largest_relative_gap": codes.largest_relative_gap,
     }
-    return about, {"maps.png": maps, "needles.png": needles}
+    return about, {
+        "maps.png": lambda: plot_maps(codes.maps.to_dense()[image]),
+        "needles.png": lambda: plot_needle_density(codes.maps.to_dense()[image]),
+    }
 
 
 def _draw(figures: dict[str, Any], folder: Path, force: bool) -> list[str]:

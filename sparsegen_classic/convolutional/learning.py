@@ -164,8 +164,9 @@ class ConvDictionaryLearning(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, h, w) or (n, n_channels, h, w), list or iterator
-            A list holds images (h, w) or (n_channels, h, w) of any sizes. An iterator of such images is read
-            once, batch by batch, whatever ``max_iter`` says; anything else is passed over ``max_iter`` times.
+            A list holds images (h, w) or (n_channels, h, w) of any sizes. An iterator of such images, e.g.
+            over the files of a folder, is read once, batch by batch, whatever ``max_iter`` says; anything
+            else is passed over ``max_iter`` times.
         y : None
             Ignored.
         mask : array-like of bool, or list of them, default=None

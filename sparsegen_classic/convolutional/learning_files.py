@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from sparsegen_classic._files import atomic_write, write_npz
 from sparsegen_classic.convolutional.l1 import Floats
+from sparsegen_classic.convolutional.learning import ConvDictionaryLearning
+from sparsegen_classic.convolutional.learning_steps import split_lowpass
 from sparsegen_classic.convolutional.operator import ConvDictionary
 from sparsegen_classic.convolutional.sparse_maps import SparseMaps
 
@@ -49,6 +51,32 @@ class SavedCodes:
     lam: float
     low: Floats
     filters: str
+
+    @classmethod
+    def of(cls, model: ConvDictionaryLearning, X: Floats, mask: Any = None, **options: Any) -> SavedCodes:
+        """Code images (n_images, n_channels, height, width); ``options`` are those of ``model.encode``."""
+        code = model.encode(X, mask, **options)
+        low = split_lowpass(X, model.lowpass, mask)[1] if model.lowpass else np.zeros_like(X)
+        lam = options.get("lam")
+        return cls(
+            code.maps,
+            model.dictionary_.atom_shape,
+            code.objective,
+            code.duality_gap,
+            model.lam_ if lam is None else lam,
+            low,
+            fingerprint(model.dictionary_),
+        )
+
+    @property
+    def nonzeros(self) -> NDArray[np.int64]:
+        """Number of non-zeros of every image, shape (n_images,)."""
+        return np.bincount(self.maps.coordinates[0], minlength=self.maps.shape[0])
+
+    @property
+    def largest_relative_gap(self) -> float:
+        """Largest duality gap of an image in units of its objective."""
+        return float(np.max(self.duality_gap / np.maximum(self.objective, np.finfo(float).tiny)))
 
     def reconstruct(self, dictionary: ConvDictionary) -> Floats:
         """Return the images (n_images, n_channels, height, width) that the codes stand for."""
