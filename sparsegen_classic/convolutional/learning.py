@@ -292,25 +292,32 @@ class ConvDictionaryLearning(BaseEstimator):
         self._uses, self._n_batches = np.zeros(self.n_atoms, np.int64), 0
 
     def _pass(self, batches: list[list[Observed]], bar: tqdm, share: float = 0.0) -> None:
-        total = 0.0
+        results = []
         for batch in batches:
-            total += self._learn(batch, share)
+            results += self._learn(batch, share)
             bar.update()
-        self._end_pass(total / sum(map(len, batches)))
+        self._end_pass(results)
 
-    def _end_pass(self, objective: float) -> None:
-        self.objectives_ = np.append(self.objectives_, objective)
+    def _end_pass(self, results: list[tuple[float, bool]]) -> None:
+        objectives, converged = zip(*results, strict=True)
+        self.objectives_ = np.append(self.objectives_, np.mean(objectives))
         self.n_iter_ += 1
+        message = ""
         if not np.any(self._cross):
-            warnings.warn(
+            message = (
                 f"lam={self.lam_} is at least lambda_max of every image: all codes are zero and the filters "
-                "stay; lower lam",
-                ConvergenceWarning,
-                stacklevel=4,
+                "stay; lower lam"
             )
+        elif not all(converged):
+            message = (
+                f"the codes of {converged.count(False)} of {len(converged)} images did not reach a relative "
+                f"duality gap of tol={self.tol} in {_MAX_PASSES} passes; raise lam={self.lam_:.3g} or tol"
+            )
+        if message:
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
-    def _learn(self, batch: list[Observed], share: float) -> float:
-        """Code a batch, improve the filters, and return the sum of the objectives before that."""
+    def _learn(self, batch: list[Observed], share: float) -> list[tuple[float, bool]]:
+        """Code a batch, improve the filters; return objectives before that, and whether codes converged."""
         dictionary = self.dictionary_
         results: list[Any] = [None] * len(batch)
 
@@ -334,7 +341,7 @@ class ConvDictionaryLearning(BaseEstimator):
             self._uses += np.bincount(maps.coordinates[0], minlength=self.n_atoms)
         if self._uses.sum() >= _CLEANING * self.n_atoms:
             self._replace([target - made for target, made in zip(targets, syntheses, strict=True)])
-        return float(sum(result.objective for result in results))
+        return [(result.objective, result.converged) for result in results]
 
     def _replace(self, residuals: list[Floats]) -> None:
         """Replace the filters without use by what is represented worst; start counting anew."""
@@ -354,15 +361,15 @@ class ConvDictionaryLearning(BaseEstimator):
 
     def _stream(self, images: Iterator[Any]) -> ConvDictionaryLearning:
         """Learn from an iterator, one batch in memory at a time."""
-        total, n = 0.0, 0
+        results: list[tuple[float, bool]] = []
         while chunk := list(islice(images, self.batch_size)):
             batch = self._images(chunk, None)
-            if n == 0:
+            if not results:
                 self._start(batch, np.random.default_rng(seed_sequence(self.random_state)))
-            total, n = total + self._learn(batch, 0.0), n + len(batch)
-        if n == 0:
+            results += self._learn(batch, 0.0)
+        if not results:
             raise ValueError("X must hold at least one image, got none")
-        self._end_pass(total / n)
+        self._end_pass(results)
         self._gram = self._cross = None
         return self
 

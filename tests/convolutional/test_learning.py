@@ -282,6 +282,14 @@ def test_pictures():
     plt.close("all")
 
 
+def test_codes_that_do_not_converge_are_warned_of():
+    X = np.random.default_rng(0).random((2, 12, 12))
+    with pytest.warns(
+        ConvergenceWarning, match=r"the codes of 2 of 2 images did not reach .* tol=0.05 in 50"
+    ):
+        ConvDictionaryLearning(4, 3, lam=1e-7, max_iter=1, random_state=0).fit(X)
+
+
 IMAGES = np.random.default_rng(0).random((3, 9, 9))
 
 
