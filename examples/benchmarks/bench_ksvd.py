@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,9 @@ def peers(X, init):
     import spams
     from dictlearn import DictionaryLearning
     from sklearn.decomposition import MiniBatchDictionaryLearning
+    from sklearn.exceptions import ConvergenceWarning
+
+    warnings.simplefilter("ignore", ConvergenceWarning)  # its lasso says so for many batches
 
     columns, start = np.asfortranarray(X.T), np.asfortranarray(init.T)
     options = {"K": N_ATOMS, "mode": 3, "lambda1": K, "batchsize": 512, "numThreads": 2, "verbose": False}

@@ -14,7 +14,7 @@ from sklearn.utils import check_array
 from sparsegen_classic._kernels.csr import compress_rows
 from sparsegen_classic._kernels.nn_omp import nn_omp_block
 from sparsegen_classic._kernels.omp import omp_block
-from sparsegen_classic._parallel import for_blocks, single_threaded_blas
+from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.pursuit.masked import check_weights, masked_omp_arrays
 
@@ -158,8 +158,7 @@ def omp_arrays(
             X, components, weights, tol, floor, positive, n_jobs, indices, coefficients
         )
         return indices, coefficients.astype(X.dtype, copy=False), stopped
-    with single_threaded_blas():
-        gram = components @ components.T
+    gram = _gram(components, n_jobs)
     n_dependent: list[int] = []
 
     def code(block: slice) -> None:
@@ -178,6 +177,19 @@ def omp_arrays(
     block_size = max(64, min(1024, _BLOCK_BYTES // (len(components) * dtype.itemsize)))
     for_blocks(code, len(X), block_size, n_jobs)
     return indices, coefficients.astype(X.dtype, copy=False), sum(n_dependent)
+
+
+def _gram(components: NDArray[np.floating], n_jobs: int | None) -> NDArray[np.floating]:
+    """Return ``components @ components.T``, its lower half by blocks and the upper half mirrored."""
+    gram = np.empty((len(components), len(components)), components.dtype)
+
+    def fill(rows: slice) -> None:
+        part = components[rows] @ components[: rows.stop].T
+        gram[rows, : rows.stop] = part
+        gram[: rows.start, rows] = part[:, : rows.start].T
+
+    for_blocks(fill, len(components), 256, n_jobs)
+    return gram
 
 
 def codes_from_arrays(
