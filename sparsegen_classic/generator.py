@@ -37,7 +37,7 @@ class Draws:
     codes : csr_array of shape (n, n_components)
         Their signed codes; each row refers to the dictionary of its class.
     in_training : ndarray of shape (n,), bool
-        Whether the support of a draw equals that of a training image.
+        Whether the support drawn equals that of a training image.
     """
 
     images: NDArray[np.float32]
@@ -202,15 +202,18 @@ class SparseImageGenerator(BaseEstimator):
         generators = spawn_generators(random_state, check_integer("n_samples", n_samples, 1))
         model_of = self._choose_models(class_, generators)
 
-        def draw_codes(model: int, chosen: list[np.random.Generator]) -> sparse.csr_array:
-            support = self.supports_[model].sample(len(chosen), chosen)
-            return self.coefficients_[model].sample(support, chosen)
+        def draw_supports(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
+            return self.supports_[model].sample(len(rows), [generators[i] for i in rows])
 
-        codes = self._per_model(model_of, generators, draw_codes)
+        def draw_coefficients(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
+            return self.coefficients_[model].sample(supports[rows], [generators[i] for i in rows])
+
+        supports = self._per_model(model_of, draw_supports, "supports")
+        codes = self._per_model(model_of, draw_coefficients, "coefficients")
         in_training = np.zeros(n_samples, bool)
         for model in np.unique(model_of):
             here = np.flatnonzero(model_of == model)
-            in_training[here] = self.supports_[model].in_training(codes[here])
+            in_training[here] = self.supports_[model].in_training(supports[here])
         labels = None if self.classes_ is None else self.classes_[model_of]
         return Draws(self._synthesize(codes, model_of, clip), labels, codes, in_training)
 
@@ -226,12 +229,11 @@ class SparseImageGenerator(BaseEstimator):
         generators = spawn_generators(random_state, check_integer("n_samples", n_samples, 1))
         model_of = self._choose_models(class_, generators)
 
-        def combine(model: int, chosen: list[np.random.Generator]) -> sparse.csr_array:
-            return _combine_at_random(
-                self.supports_[model].states_, self.coefficients_[model].magnitudes_, chosen
-            )
+        def combine(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
+            states, magnitudes = self.supports_[model].states_, self.coefficients_[model].magnitudes_
+            return _combine_at_random(states, magnitudes, [generators[i] for i in rows])
 
-        return self._synthesize(self._per_model(model_of, generators, combine), model_of, clip)
+        return self._synthesize(self._per_model(model_of, combine, "combinations"), model_of, clip)
 
     def summary(self) -> dict[str, Any]:
         """Return the facts of a fitted model as plain Python values."""
@@ -349,18 +351,18 @@ class SparseImageGenerator(BaseEstimator):
     def _per_model(
         self,
         model_of: NDArray[np.intp],
-        generators: list[np.random.Generator],
-        make: Callable[[int, list[np.random.Generator]], sparse.csr_array],
+        make: Callable[[int, NDArray[np.intp]], sparse.csr_array],
+        what: str,
     ) -> sparse.csr_array:
-        """Make codes block by block for the images of each model, and put them back in order."""
+        """Make the codes of the rows of each model block by block, and put them back in order."""
         rows, made = [], []
-        with self._progress(len(generators), "sample", "image") as bar:
+        with self._progress(len(model_of), what, "image") as bar:
             for model in np.unique(model_of):
                 here = np.flatnonzero(model_of == model)
                 for start in range(0, len(here), _BLOCK):
                     block = here[start : start + _BLOCK]
                     rows.append(block)
-                    made.append(make(int(model), [generators[i] for i in block]))
+                    made.append(make(int(model), block))
                     bar.update(len(block))
         return sparse.vstack(made, format="csr")[np.argsort(np.concatenate(rows))]
 

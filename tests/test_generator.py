@@ -155,6 +155,21 @@ def test_in_training_says_which_supports_are_known(per_class):
     assert not per_class.supports_[0].in_training(signed[:, ::-1]).all()
 
 
+def test_the_support_drawn_counts_not_the_signs_of_plain_gaussian_coefficients():
+    images, atoms = planted_images(300, 1)
+    generator = SparseImageGenerator(
+        KSVD(3, n_nonzero_coefs=2, init=atoms.reshape(3, -1), max_iter=1),
+        MarkovSupports(smoothing=0.0),
+        GaussianCoefficients(prior_strength=1000.0, draw="gaussian"),
+        mean="none",
+    ).fit(images - 0.2 * (images > 0))
+    generator.coefficients_[0].state_means_[:] = 0.0  # half of all coefficients flip their sign
+    generator.coefficients_[0].min_overlap = 3
+    draws = generator.draw(100, 0)
+    assert (draws.codes.data < 0).mean() > 0.3
+    assert draws.in_training.all()
+
+
 def test_sizes_given_by_the_caller_are_kept_and_missing_ones_are_chosen(digits):
     generator = SparseImageGenerator(KSVD(n_nonzero_coefs=3), random_state=0).fit(digits.images[:100])
     assert len(generator.dictionaries_[0].components_) == 25
