@@ -15,12 +15,16 @@ _FAST = {"reassoc", "contract", "nsz"}  # sums may be vectorised; NaN and infini
 @njit(nogil=True, cache=True, fastmath=_FAST, inline="always")
 def _argmax_abs(bits, magnitude):
     """First index of the largest magnitude, as integer reductions over bit patterns, which vectorise."""
-    largest = magnitude - magnitude
+    integer = bits.dtype.type  # kept throughout: wider integers would halve the lanes
+    largest = integer(0)
     for j in range(bits.shape[0]):
-        largest = max(largest, bits[j] & magnitude)
-    first = bits.shape[0]
-    for j in range(bits.shape[0]):
-        first = min(first, j if bits[j] & magnitude == largest else bits.shape[0])
+        size = integer(bits[j] & magnitude)
+        largest = size if size > largest else largest
+    n = integer(bits.shape[0])
+    first = n
+    for j in range(n):
+        here = integer(j) if integer(bits[j] & magnitude) == largest else n
+        first = here if here < first else first
     return first
 
 
