@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen_classic._kernels.omp import omp_block
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic.dictionary.sparse_atoms import Array, SparseAtoms, sparse_product
+from sparsegen_classic.pursuit.omp import code_block
 
 _BLOCK = 64  # signals a thread takes at a time: their analysed images stay in the cache
 
@@ -47,22 +47,14 @@ def sparse_omp_arrays(
         alpha, gram = alpha[:, active], np.ascontiguousarray(gram[np.ix_(active, active)])
     shape = (len(X), n_nonzero_coefs)
     indices, coefficients = np.full(shape, -1, np.int32), np.zeros(shape, X.dtype)
-    integer = np.dtype(f"i{X.dtype.itemsize}")
-    magnitude = integer.type(np.iinfo(integer).max)
-    floor = np.full(2, 8 * np.finfo(X.dtype).eps, X.dtype)
     nothing = np.empty((len(X), 0), X.dtype)  # the exact residual is for error targets, and there are none
     n_dependent: list[int] = []
 
     def work(block: slice) -> None:
         energy = np.einsum("ij,ij->i", X[block], X[block])
-        part = alpha[block]
-        tol = np.full(len(part), -1.0)
-        out = indices[block], coefficients[block]
-        n_dependent.append(
-            omp_block(
-                part, part.view(integer), magnitude, gram, energy, tol, nothing[block], nothing, floor, *out
-            )
-        )
+        tol = np.full(len(energy), -1.0)
+        given = alpha[block], gram, energy, tol, nothing[block], nothing
+        n_dependent.append(code_block(*given, indices[block], coefficients[block]))
 
     for_blocks(work, len(X), _BLOCK, n_jobs)
     if active is not None:

@@ -150,36 +150,55 @@ def omp_arrays(
     shape = (len(X), n_nonzero_coefs)
     indices, coefficients = np.full(shape, -1, np.int32), np.zeros(shape, dtype)
     tol = np.full(len(X), -1.0) if tol is None else tol
-    integer = np.dtype(f"i{dtype.itemsize}")
-    magnitude = integer.type(np.iinfo(integer).max)  # every bit but the sign
-    floor = np.array([8 * np.finfo(dtype).eps, 8 * np.finfo(dtype).eps], dtype)
     if weights is not None:
+        floor = _floor(dtype)
         stopped = masked_omp_arrays(
             X, components, weights, tol, floor, positive, n_jobs, indices, coefficients
         )
         return indices, coefficients.astype(X.dtype, copy=False), stopped
-    gram = _gram(components, n_jobs)
+    gram = gram_matrix(components, n_jobs)
     n_dependent: list[int] = []
 
     def code(block: slice) -> None:
         x = np.ascontiguousarray(X[block], dtype)
         alpha = x @ components.T
         energy = np.einsum("ij,ij->i", x, x)
-        out = indices[block], coefficients[block]
-        if positive:
-            n_dependent.append(nn_omp_block(alpha, gram, energy, tol[block], x, components, floor, *out))
-        else:
-            bits = alpha.view(integer)
-            n_dependent.append(
-                omp_block(alpha, bits, magnitude, gram, energy, tol[block], x, components, floor, *out)
-            )
+        given = alpha, gram, energy, tol[block], x, components, indices[block], coefficients[block]
+        n_dependent.append(code_block(*given, positive=positive))
 
     block_size = max(64, min(1024, _BLOCK_BYTES // (len(components) * dtype.itemsize)))
     for_blocks(code, len(X), block_size, n_jobs)
     return indices, coefficients.astype(X.dtype, copy=False), sum(n_dependent)
 
 
-def _gram(components: NDArray[np.floating], n_jobs: int | None) -> NDArray[np.floating]:
+def code_block(
+    alpha: NDArray[np.floating],
+    gram: NDArray[np.floating],
+    energy: NDArray[np.floating],
+    tol: NDArray[np.float64],
+    x: NDArray[np.floating],
+    components: NDArray[np.floating],
+    indices: NDArray[np.int32],
+    coefficients: NDArray[np.floating],
+    *,
+    positive: bool = False,
+) -> int:
+    """Run the kernel on one block, given its correlations; arguments as in ``_kernels.omp.omp_block``."""
+    floor = _floor(alpha.dtype)
+    if positive:
+        return nn_omp_block(alpha, gram, energy, tol, x, components, floor, indices, coefficients)
+    integer = np.dtype(f"i{alpha.itemsize}")
+    magnitude = integer.type(np.iinfo(integer).max)  # every bit but the sign
+    bits = alpha.view(integer)
+    return omp_block(alpha, bits, magnitude, gram, energy, tol, x, components, floor, indices, coefficients)
+
+
+def _floor(dtype: Any) -> NDArray[np.floating]:
+    """Return the smallest relative correlation and the smallest squared pivot that count."""
+    return np.full(2, 8 * np.finfo(dtype).eps, dtype)
+
+
+def gram_matrix(components: NDArray[np.floating], n_jobs: int | None) -> NDArray[np.floating]:
     """Return ``components @ components.T``, its lower half by blocks and the upper half mirrored."""
     gram = np.empty((len(components), len(components)), components.dtype)
 

@@ -11,9 +11,15 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from sparsegen_classic._kernels.thresholding import iht_block, subspace_pursuit_block, threshold_block
-from sparsegen_classic._parallel import for_blocks, single_threaded_blas
+from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._validation import check_integer
-from sparsegen_classic.pursuit.omp import check_components, check_features, check_sparsity, codes_from_arrays
+from sparsegen_classic.pursuit.omp import (
+    check_components,
+    check_features,
+    check_sparsity,
+    codes_from_arrays,
+    gram_matrix,
+)
 
 _BLOCK = 256
 
@@ -142,8 +148,7 @@ def _pursue(
     check_integer("max_iter", max_iter, 1)
     shape = (len(X), check_sparsity(n_nonzero_coefs, None, components.shape))
     indices, coefficients = np.full(shape, -1, np.int32), np.zeros(shape)
-    with single_threaded_blas():
-        gram = components @ components.T
+    gram = gram_matrix(components, n_jobs)
 
     def code(block: slice) -> None:
         alpha = X[block].astype(np.float64) @ components.T
