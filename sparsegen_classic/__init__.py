@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         subspace_pursuit,
         thresholding,
     )
+    from sparsegen_classic.reports import Report
     from sparsegen_classic.restoration import denoise, estimate_sigma, inpaint
     from sparsegen_classic.support import GibbsSampler, MarkovSupports
 
@@ -118,6 +119,7 @@ _HOME = {
         "subspace_pursuit",
         "thresholding",
     ),
+    "reports": ("Report",),
     "restoration": ("denoise", "estimate_sigma", "inpaint"),
     "support": ("GibbsSampler", "MarkovSupports"),
 }

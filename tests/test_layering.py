@@ -15,7 +15,7 @@ FLOORS = [
     SHARED,
     DOMAIN,
     {"generator", "restoration", "crosscheck"},
-    {"model_io", "plots", "plots_convolutional"},
+    {"model_io", "plots", "plots_convolutional", "reports"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,210 @@
+"""Reports: one self-contained HTML page of text, tables and pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Sequence
+from html import escape
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparsegen_classic._files import atomic_write
+from sparsegen_classic._validation import check_integer
+from sparsegen_classic._version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Report"]
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8886; --soft: #8882; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
+caption { caption-side: bottom; text-align: left; padding-top: .4rem; }
+th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); }
+th { background: var(--soft); vertical-align: bottom; } td.number { text-align: right; white-space: nowrap; }
+figure { margin: 1.5rem 0; } figure img { max-width: 100%; height: auto; background: #fff; }
+caption, figcaption, footer { font-size: .9rem; opacity: .8; }
+pre { background: var(--soft); padding: .8rem; overflow-x: auto; }
+footer { margin-top: 3rem; border-top: 1px solid var(--line); }
+@media print {
+  :root { color-scheme: light; } body { max-width: none; margin: 0; font-size: 10pt; }
+  h2 { break-after: avoid; } figure, tr { break-inside: avoid; } .scroll { overflow: visible; }
+  pre { white-space: pre-wrap; }
+}
+""".strip()
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+class Report:
+    """A page that grows from top to bottom and is written as one HTML file.
+
+    The file holds its pictures and its style and asks nothing of the network; it reads in light and dark and
+    prints. All text is escaped. The same content gives the same bytes.
+
+    Parameters
+    ----------
+    title : str
+        Heading and title of the page.
+    summary : str, default=""
+        What the page says, in a sentence or two, under the title.
+
+    Examples
+    --------
+    >>> from sparsegen_classic.reports import Report
+    >>> report = Report("Digits", "1,797 images of 8x8.")
+    >>> report.heading("Classes").table(["class", "images"], [["zero", 178], ["one", 182]])
+    Report('Digits', 2 blocks)
+    >>> "<h2>Classes</h2>" in report.html()
+    True
+    """
+
+    def __init__(self, title: str, summary: str = ""):
+        self.title = str(title)
+        self.summary = str(summary)
+        self._blocks: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"Report({self.title!r}, {len(self._blocks)} blocks)"
+
+    def heading(self, text: str) -> Report:
+        """Begin a section; as all methods that add, return the report."""
+        return self._add(f"<h2>{escape(str(text))}</h2>")
+
+    def paragraph(self, text: str) -> Report:
+        """Add a paragraph of plain text; line breaks stay."""
+        return self._add(_paragraph(text))
+
+    def code(self, text: str) -> Report:
+        """Add text as it is, in a typewriter's letters: a command, settings, a table of characters."""
+        return self._add(f"<pre><code>{escape(str(text))}</code></pre>")
+
+    def table(self, header: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str = "") -> Report:
+        """Add a table.
+
+        Parameters
+        ----------
+        header : sequence
+            Names of the columns.
+        rows : iterable of sequences
+            As many cells as the header. Numbers stand to the right, floats with four significant digits;
+            None is an empty cell.
+        caption : str, default=""
+            Stands below.
+
+        Returns
+        -------
+        self : Report
+
+        Raises
+        ------
+        ValueError
+            If a row has not as many cells as the header.
+        """
+        lines = []
+        for i, row in enumerate(rows):
+            if len(row) != len(header):
+                raise ValueError(
+                    f"rows must have as many cells as the header, {len(header)}, but row {i} has {len(row)}"
+                )
+            lines.append(f"<tr>{''.join(map(_cell, row))}</tr>")
+        head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in header)
+        below = f"<caption>{escape(str(caption))}</caption>" if caption else ""
+        body = "\n".join(lines)
+        return self._add(
+            f'<div class="scroll"><table>{below}\n<thead><tr>{head}</tr></thead>\n'
+            f"<tbody>\n{body}\n</tbody></table></div>"
+        )
+
+    def figure(self, figure_or_axes: Figure | Axes, caption: str = "", dpi: int = 100) -> Report:
+        """Add a picture; the figure is drawn now and can be closed.
+
+        Parameters
+        ----------
+        figure_or_axes : matplotlib Figure or Axes
+            The figure, or one of its axes.
+        caption : str, default=""
+            Stands below, and for the picture where it cannot be seen.
+        dpi : int, default=100
+            Pixels per inch.
+
+        Returns
+        -------
+        self : Report
+        """
+        from base64 import b64encode
+
+        buffer, whole = io.BytesIO(), figure_or_axes
+        if not hasattr(whole, "figure"):
+            raise TypeError(f"figure_or_axes must be a matplotlib Figure or Axes, got {type(whole).__name__}")
+        whole = whole.figure.figure  # type: ignore[union-attr]  # that of axes may be a subfigure
+        check_integer("dpi", dpi, 10, 1000)
+        whole.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})  # type: ignore[union-attr]
+        text = escape(str(caption))
+        below = f"<figcaption>{text}</figcaption>" if caption else ""
+        data = b64encode(buffer.getvalue()).decode()
+        return self._add(f'<figure><img alt="{text}" src="data:image/png;base64,{data}">{below}</figure>')
+
+    def html(self) -> str:
+        """Return the page."""
+        title, body = escape(self.title), "\n".join(self._blocks)
+        summary = f"{_paragraph(self.summary)}\n" if self.summary else ""
+        return (
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+            f"<title>{title}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n"
+            f"<h1>{title}</h1>\n{summary}{body}\n"
+            f"<footer>sparsegen_classic {__version__}</footer>\n</body>\n</html>\n"
+        )
+
+    def write(self, path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+        """Write the page, whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.html`` or ``.htm``.
+        overwrite : bool, default=False
+            Replace a file that is there; otherwise a FileExistsError.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ValueError
+            If the suffix is another.
+        FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError
+            If nothing can be written there.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"path must end in .html or .htm, got {path}")
+        with atomic_write(path, overwrite) as file:
+            file.write(self.html().encode())
+        return path
+
+    def _add(self, block: str) -> Report:
+        self._blocks.append(block)
+        return self
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(str(text)).replace(chr(10), '<br>')}</p>"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "<td></td>"
+    if isinstance(value, Real) and not isinstance(value, bool):
+        shown = f"{value:,}" if isinstance(value, Integral) else f"{value:.4g}"
+        return f'<td class="number">{shown}</td>'
+    return f"<td>{escape(str(value))}</td>"
