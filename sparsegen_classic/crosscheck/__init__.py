@@ -1,0 +1,1 @@
+"""A neural sparsity layer or encoder, held against the certified reference."""
