@@ -67,7 +67,7 @@ if TYPE_CHECKING:
         open_images,
         save_images,
     )
-    from sparsegen_classic.metrics import nearest_images
+    from sparsegen_classic.metrics import DigitNetwork, nearest_images
     from sparsegen_classic.model_io import ModelFileError, load_model, save_model
     from sparsegen_classic.pursuit import (
         SparseCoder,
@@ -110,7 +110,7 @@ _HOME = {
         "open_images",
         "save_images",
     ),
-    "metrics": ("nearest_images",),
+    "metrics": ("DigitNetwork", "nearest_images"),
     "model_io": ("ModelFileError", "load_model", "save_model"),
     "pursuit": (
         "SparseCoder",
