@@ -14,19 +14,32 @@ from sparsegen_classic._validation import check_choice, check_integer, check_rea
 _GRADIENTS = ("mask", "straight-through")
 
 
-def largest(keys: Tensor, k: int, dim: int) -> Tensor:
-    """Mark the k largest along ``dim``, the earlier one among equals; NaN counts as infinite.
+def dropped(keys: Tensor, k: int, dim: int) -> Tensor:
+    """Mark all but the k largest along ``dim``; among equals the earlier one stays, and NaN always does.
 
-    Only the level of the k-th comes from ``topk``: which of several equal entries that one picks is not
-    defined, and differs between devices.
+    Only the level comes from ``topk``: which of several equal entries that one picks is not defined, and
+    differs between devices.
     """
     if k in (0, keys.shape[dim]):
-        return torch.full_like(keys, k > 0, dtype=torch.bool)
-    keys = keys.nan_to_num(nan=inf, posinf=inf, neginf=-inf)
-    level = keys.topk(k, dim, sorted=False).values.amin(dim, keepdim=True)
-    above, equal = keys > level, keys == level
-    room = k - above.sum(dim, keepdim=True)
-    return above | (equal & (equal.cumsum(dim, dtype=torch.int32) <= room))
+        return torch.full_like(keys, k == 0, dtype=torch.bool)
+    top = keys.topk(k + 1, dim, sorted=False).values
+    level = top.nan_to_num(nan=inf, posinf=inf, neginf=-inf).amin(dim, keepdim=True)
+    drop = keys <= level
+    room = k - (~(top <= level)).sum(dim, keepdim=True)  # greater than 0 where the k-th equals the next
+    if _known_to_be_zero(room):
+        return drop
+    equal = keys == level
+    return drop & ~(equal & (equal.cumsum(dim, dtype=torch.int32) <= room))
+
+
+def _known_to_be_zero(count: Tensor) -> bool:
+    """Look where that stops no device and breaks no graph: ties are rare, and cost as much again."""
+    if count.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    try:
+        return not bool(count.any())
+    except RuntimeError:  # inside of vmap
+        return False
 
 
 class _Identity(torch.autograd.Function):
@@ -48,7 +61,7 @@ class _Identity(torch.autograd.Function):
 
 
 class _Projection(nn.Module):
-    """Keep what :meth:`mask` marks, zero the rest."""
+    """Zero what ``_dropped`` marks."""
 
     def __init__(self, k: int | float, gradient: str):
         super().__init__()
@@ -60,16 +73,19 @@ class _Projection(nn.Module):
 
     def mask(self, x: Tensor) -> Tensor:
         """Return which entries of ``x`` are kept, bool of its shape."""
-        raise NotImplementedError
+        return ~self._dropped(x.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` with all but the kept entries 0, in its shape, dtype and memory format."""
-        projected = x.masked_fill(~self.mask(x.detach()), 0)
+        projected = x.masked_fill(self._dropped(x.detach()), 0)
         return projected if self.gradient == "mask" else _Identity.apply(x, projected.detach())
 
     def extra_repr(self) -> str:
         """Return the parameters that differ from their defaults."""
         return f"k={self.k}" + (f", gradient={self.gradient!r}" if self.gradient != "mask" else "")
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def _count(self, size: int) -> int:
         if isinstance(self.k, float):
@@ -113,8 +129,8 @@ class L0Projection(_Projection):
     Notes
     -----
     Among equal entries the one that comes first (C order, whatever the memory format) stays, on all devices:
-    always exactly k are kept, zeros included. NaN counts as the largest, so that it stays to be seen. Values
-    are those of :func:`sparsegen_classic.project_l0`.
+    always exactly k are kept, zeros included. NaN counts as the largest and is always kept, so that it is
+    seen. Values are those of :func:`sparsegen_classic.project_l0`.
 
     References
     ----------
@@ -132,11 +148,10 @@ class L0Projection(_Projection):
         super().__init__(k, gradient)
         self.per = check_choice("per", per, ("sample", "batch"))
 
-    def mask(self, x: Tensor) -> Tensor:
-        """Return which entries of ``x`` are kept, bool of its shape."""
+    def _dropped(self, x: Tensor) -> Tensor:
         self._check(x)
         rows = x.abs().flatten(1 if self.per == "sample" else 0)
-        return largest(rows, self._count(rows.shape[-1]), -1).reshape(x.shape)
+        return dropped(rows, self._count(rows.shape[-1]), -1).reshape(x.shape)
 
     def extra_repr(self) -> str:
         """Return the parameters that differ from their defaults."""
@@ -183,11 +198,10 @@ class TopK(_Projection):
         super().__init__(k, gradient)
         self.by = check_choice("by", by, ("value", "magnitude"))
 
-    def mask(self, x: Tensor) -> Tensor:
-        """Return which entries of ``x`` are kept, bool of its shape."""
+    def _dropped(self, x: Tensor) -> Tensor:
         self._check(x)
         rows = (x if self.by == "value" else x.abs()).flatten(1)
-        return largest(rows, self._count(rows.shape[1]), 1).reshape(x.shape)
+        return dropped(rows, self._count(rows.shape[1]), 1).reshape(x.shape)
 
     def extra_repr(self) -> str:
         """Return the parameters that differ from their defaults."""
@@ -236,12 +250,11 @@ class NeedleProjection(_Projection):
         super().__init__(k, gradient)
         self.dim = check_integer("dim", dim, -8, 8)
 
-    def mask(self, x: Tensor) -> Tensor:
-        """Return which entries of ``x`` are kept, bool of its shape."""
+    def _dropped(self, x: Tensor) -> Tensor:
         self._check(x)
         if not -x.ndim <= self.dim < x.ndim:
             raise ValueError(f"dim={self.dim} must be an axis of x, got shape {tuple(x.shape)}")
-        return largest(x.abs(), self._count(x.shape[self.dim]), self.dim)
+        return dropped(x.abs(), self._count(x.shape[self.dim]), self.dim)
 
     def extra_repr(self) -> str:
         """Return the parameters that differ from their defaults."""
