@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         soft_threshold,
         sparsity_counts,
     )
+    from sparsegen_classic.crosscheck import LayerReport, assert_layer_matches, crosscheck_layer
     from sparsegen_classic.dictionary import KSVD, Trainlets, cropped_wavelets, dct_atoms
     from sparsegen_classic.generator import Draws, SparseImageGenerator
     from sparsegen_classic.images import (
@@ -99,6 +100,7 @@ _HOME = {
         "soft_threshold",
         "sparsity_counts",
     ),
+    "crosscheck": ("LayerReport", "assert_layer_matches", "crosscheck_layer"),
     "dictionary": ("KSVD", "Trainlets", "cropped_wavelets", "dct_atoms"),
     "generator": ("Draws", "SparseImageGenerator"),
     "images": (
