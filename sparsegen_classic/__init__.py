@@ -34,6 +34,14 @@ from typing import TYPE_CHECKING, Any
 from sparsegen_classic._version import __version__
 
 if TYPE_CHECKING:
+    from sparsegen_classic.baselines import (
+        PPCA,
+        GroupedGaussians,
+        IndependentPixels,
+        MixtureOfFactorAnalysers,
+        ProjectedDensity,
+        TrainingCopies,
+    )
     from sparsegen_classic.coefficients import (
         GaussianCoefficients,
         MissingDataGaussian,
@@ -82,6 +90,14 @@ if TYPE_CHECKING:
     from sparsegen_classic.support import GibbsSampler, MarkovSupports
 
 _HOME = {
+    "baselines": (
+        "GroupedGaussians",
+        "IndependentPixels",
+        "MixtureOfFactorAnalysers",
+        "PPCA",
+        "ProjectedDensity",
+        "TrainingCopies",
+    ),
     "coefficients": ("GaussianCoefficients", "MissingDataGaussian", "sample_truncated_normal"),
     "convolutional": (
         "ConvDictionary",

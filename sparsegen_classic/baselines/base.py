@@ -76,7 +76,7 @@ class ImageBaseline(BaseEstimator):
         members = self._members(y, len(rows))
         self.class_prior_ = np.array([len(member) for member in members]) / len(rows)
         seeds = seed_sequence(self.random_state).generate_state(len(members))
-        self.models_ = [
+        self.models_: list[Any] = [
             self._fit_rows(rows if len(member) == len(rows) else rows[member], int(seed))
             for member, seed in zip(members, seeds, strict=True)
         ]

@@ -123,7 +123,7 @@ class MixtureOfFactorAnalysers(ImageBaseline):
 
 def _em(rows, mixture, isotropic, max_iter, tol):
     """Return the mixture when the mean log-likelihood gains at most ``tol``, and its history."""
-    history: list[float] = []
+    history = []
     while True:
         joint = mixture.log_joint(rows)
         log_density = logsumexp(joint, axis=1)
