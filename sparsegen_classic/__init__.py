@@ -64,7 +64,13 @@ if TYPE_CHECKING:
         soft_threshold,
         sparsity_counts,
     )
-    from sparsegen_classic.crosscheck import LayerReport, assert_layer_matches, crosscheck_layer
+    from sparsegen_classic.crosscheck import (
+        EncoderReport,
+        LayerReport,
+        assert_layer_matches,
+        crosscheck_encoder,
+        crosscheck_layer,
+    )
     from sparsegen_classic.dictionary import KSVD, Trainlets, cropped_wavelets, dct_atoms
     from sparsegen_classic.generator import Draws, SparseImageGenerator
     from sparsegen_classic.images import (
@@ -116,7 +122,13 @@ _HOME = {
         "soft_threshold",
         "sparsity_counts",
     ),
-    "crosscheck": ("LayerReport", "assert_layer_matches", "crosscheck_layer"),
+    "crosscheck": (
+        "EncoderReport",
+        "LayerReport",
+        "assert_layer_matches",
+        "crosscheck_encoder",
+        "crosscheck_layer",
+    ),
     "dictionary": ("KSVD", "Trainlets", "cropped_wavelets", "dct_atoms"),
     "generator": ("Draws", "SparseImageGenerator"),
     "images": (
