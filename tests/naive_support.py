@@ -52,7 +52,8 @@ def naive_gibbs(theta, table, support, uniforms, random_scan):
             site = int(u * len(support))
             u = u * len(support) - site
         rest = support[:site] + support[site + 1 :]
-        weights = [math.exp(theta[m] + sum(table[other, m] for other in rest)) for m in range(len(theta))]
+        fields = [theta[m] + sum(table[other, m] for other in rest) for m in range(len(theta))]
+        weights = [math.exp(field - max(fields)) for field in fields]
         remaining = u * sum(weights)
         for m, weight in enumerate(weights):  # noqa: B007
             remaining -= weight

@@ -1,112 +1,187 @@
-"""Gibbs sampling of supports from a pairwise model, on exact fixed-point tables (see ``run_chain``)."""
+"""Gibbs sampling of supports from a pairwise model, by products of factors (see ``run_chain``)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-_LOG2E = 1.4426950408889634
-_LN2_HIGH, _LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10  # their sum is ln 2
-_ROUND = 1.5 * 2.0**52  # adding it leaves the nearest integer in the low bits of the mantissa
-_C2, _C3, _C4, _C5 = 1 / 2, 1 / 6, 1 / 24, 1 / 120
-_C6, _C7, _C8, _C9 = 1 / 720, 1 / 5040, 1 / 40320, 1 / 362880
+_FAST = {
+    "reassoc",
+    "contract",
+    "nsz",
+}  # sums may be taken in any order, so that they become vector instructions
 _GROUP = 32
+_TINY = 1e-280  # a sum below this may have lost terms to underflow
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
-def exponentials(x, peak, out):
-    """Write exp(x - peak), for x <= peak, to ``out``, to ten digits; 0 from exp(-700) down.
-
-    exp(t) = 2^n exp(r) with n = round(t / ln 2) and |r| <= ln(2) / 2, where the Taylor polynomial of degree
-    9 is right to 1e-11. Unlike ``math.exp``, this loop becomes vector instructions.
-    """
-    for m in range(len(x)):
-        t = max(x[m] - peak, -700.0)
-        shifted = t * _LOG2E + _ROUND
-        n = shifted - _ROUND
-        r = (t - n * _LN2_HIGH) - n * _LN2_LOW
-        p = ((((_C9 * r + _C8) * r + _C7) * r + _C6) * r + _C5) * r + _C4
-        p = (((p * r + _C3) * r + _C2) * r + 1.0) * r + 1.0
-        bits = np.float64(p).view(np.int64) + (np.float64(shifted).view(np.int64) << 52)  # p * 2^n
-        out[m] = np.int64(bits).view(np.float64) if t > -700.0 else 0.0
+# Loops over states, each in a function of its own: numba turns them into vector instructions.
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "nnan", "nsz"})
-def _maximum(x):
-    peak = x[0]
-    for m in range(1, len(x)):
-        peak = max(peak, x[m])
-    return peak
+@njit(nogil=True, cache=True)
+def _copy(x, out):
+    for m in range(len(out)):
+        out[m] = x[m]
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "nnan", "nsz"})
-def _sum(x, start, stop):
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _multiply(x, y, out):
+    for m in range(len(out)):
+        out[m] = x[m] * y[m]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _multiply_by_two(x, y, z, out):
+    for m in range(len(out)):
+        out[m] = x[m] * y[m] * z[m]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _dot(x, y):
     total = 0.0
-    for m in range(start, stop):
-        total += x[m]
+    for m in range(len(x)):
+        total += x[m] * y[m]
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _start(x, y):
+    """Fill ``x`` with ones and return x @ y."""
+    total = 0.0
+    for m in range(len(x)):
+        x[m] = 1.0
+        total += y[m]
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _multiply_and_dot(x, row, y):
+    """Multiply ``x`` by ``row`` in place and return x @ y, in one pass."""
+    total = 0.0
+    for m in range(len(x)):
+        product = x[m] * row[m]
+        x[m] = product
+        total += product * y[m]
     return total
 
 
 @njit(nogil=True, cache=True)
-def _draw(fields, weights, u):
-    """Return a state drawn from softmax(fields) by the uniform ``u``; never one of weight 0."""
-    exponentials(fields, _maximum(fields), weights)
-    remaining, start = u * _sum(weights, 0, len(weights)), 0
-    while start + _GROUP < len(weights):  # skip whole groups: their sums are vector instructions
-        group = _sum(weights, start, start + _GROUP)
+def _draw(x, y, total, u):
+    """Return a state drawn with weights x * y, of sum ``total``, by the uniform ``u``; none of weight 0."""
+    remaining, start = u * total, 0
+    while start + _GROUP < len(x):  # skip whole groups: their sums are vector instructions
+        group = _dot(x[start : start + _GROUP], y[start : start + _GROUP])
         if remaining < group:
             break
         remaining -= group
         start += _GROUP
-    for m in range(start, len(weights)):
-        remaining -= weights[m]
+    for m in range(start, len(x)):
+        remaining -= x[m] * y[m]
         if remaining < 0.0:
             return m
-    m = len(weights) - 1  # rounding used up the weights
-    while weights[m] == 0.0:
+    m = len(x) - 1  # rounding used up the weights
+    while x[m] * y[m] == 0.0:
         m -= 1
     return m
 
 
 @njit(nogil=True, cache=True)
-def run_chain(theta, table, support, uniforms, random_scan, fields, weights):
-    """Update ``support`` (size,) in place, one site for each of ``uniforms``.
+def _draw_by_logs(theta, rows, site, u, current):
+    """Return a state drawn for ``site`` where products of factors underflow."""
+    log_weights = np.log(theta)
+    for other in range(len(rows)):
+        if other != site:
+            log_weights += np.log(rows[other])
+    peak = log_weights.max()
+    if peak == -np.inf:
+        return current
+    weights = np.exp(log_weights - peak)
+    return _draw(np.ones(len(weights)), weights, weights.sum(), u)
 
-    ``fields`` holds f_m = theta_m + sum_l table[support_l, m] on return (``weights`` is a workspace). To
-    redraw a site, its state's row is taken out of f, a state is drawn from softmax(f), and the new row is
-    put in. ``theta`` and ``table`` are multiples of one power of two and bounded, so these sums are exact:
-    what was added is removed to the last bit, and f never drifts.
+
+@njit(nogil=True, cache=True)
+def _run_of_sites(uniforms, flip, size, random_scan, order, fractions, taken):
+    """Return how many flips from ``flip`` on take no site twice; write their sites and uniforms.
 
     A random scan takes the site from the same uniform: the integer part of u * size is the site, the
     fraction draws the state.
     """
-    size = len(support)
-    fields[:] = theta
-    for site in range(size):
-        fields += table[support[site]]
-    for flip in range(len(uniforms)):
-        u, site = uniforms[flip], flip % size
+    taken[:] = False
+    length = 0
+    while flip + length < len(uniforms) and length < size:
+        u, site = uniforms[flip + length], (flip + length) % size
         if random_scan:
             site = int(u * size)
             u = u * size - site
-        state = support[site]
-        for m in range(len(fields)):
-            fields[m] -= table[state, m]
-        state = _draw(fields, weights, u)
-        for m in range(len(fields)):
-            fields[m] += table[state, m]
-        support[site] = state
+        if taken[site]:
+            break
+        taken[site], order[length], fractions[length] = True, site, u
+        length += 1
+    return length
+
+
+@njit(nogil=True, cache=True)
+def _products_of_others(theta, rows, taken, order, length, later):
+    """Write to later[i] the product of theta, the rows of the sites not ``taken`` and of order[i + 1 :]."""
+    last, done, held = later[length - 1], False, -1
+    for site in range(len(rows)):
+        if taken[site]:
+            continue
+        if held < 0:
+            held = site
+        else:
+            _multiply_by_two(last if done else theta, rows[held], rows[site], last)
+            done, held = True, -1
+    if held >= 0:
+        _multiply(last if done else theta, rows[held], last)
+    elif not done:
+        _copy(theta, last)
+    for i in range(length - 1, 0, -1):
+        _multiply(later[i], rows[order[i]], later[i - 1])
+
+
+@njit(nogil=True, cache=True)
+def run_chain(theta, table, support, uniforms, random_scan, rows, later, earlier):
+    """Update ``support`` (size,) in place, one site for each of ``uniforms``.
+
+    To redraw a site, its state's row is left out of the product theta * prod_l table[support_l] and a state
+    is drawn with these weights. Nothing is divided out, so nothing drifts and factors may be 0: in a run
+    of flips that take each site at most once, the weights are the product of the rows drawn ``earlier`` in
+    the run and of all those that change ``later`` or not at all. A row is read from the table once, when
+    its state is drawn; ``rows`` (size, n_states) keeps it. ``later`` and ``earlier`` are workspaces.
+    """
+    size, flip = len(support), 0
+    order, fractions, taken = np.empty(size, np.int64), np.empty(size), np.empty(size, np.bool_)
+    for site in range(size):
+        rows[site] = table[support[site]]
+    while flip < len(uniforms):
+        length = _run_of_sites(uniforms, flip, size, random_scan, order, fractions, taken)
+        _products_of_others(theta, rows, taken, order, length, later)
+        for i in range(length):
+            if i == 0:
+                total = _start(earlier, later[0])
+            else:
+                total = _multiply_and_dot(earlier, rows[order[i - 1]], later[i])
+            site = order[i]
+            if total > _TINY:
+                state = _draw(earlier, later[i], total, fractions[i])
+            else:
+                state = _draw_by_logs(theta, rows, site, fractions[i], support[site])
+            if state != support[site]:
+                support[site] = state
+                _copy(table[state], rows[site])
+        flip += length
 
 
 @njit(nogil=True, cache=True)
 def run_chains(theta, table, supports, sizes, uniforms, n_sweeps, random_scan):
     """Run ``n_sweeps`` sweeps on each row of ``supports`` (n_chains, k_max), in place.
 
-    Chain i has ``sizes[i]`` sites and uses the first ``n_sweeps * sizes[i]`` uniforms of its row.
+    ``theta`` (n_states,) and ``table`` (n_states, n_states) are factors, not logarithms, at most 1. Chain i
+    has ``sizes[i]`` sites and uses the first ``n_sweeps * sizes[i]`` uniforms of its row.
     """
-    fields, weights = np.empty(len(theta)), np.empty(len(theta))
+    shape = (supports.shape[1], len(theta))
+    rows, later, earlier = np.empty(shape), np.empty(shape), np.empty(len(theta))
     for i in range(len(supports)):
         size = sizes[i]
-        run_chain(
-            theta, table, supports[i, :size], uniforms[i, : n_sweeps * size], random_scan, fields, weights
-        )
+        flips = uniforms[i, : n_sweeps * size]
+        run_chain(theta, table, supports[i, :size], flips, random_scan, rows[:size], later, earlier)

@@ -8,16 +8,24 @@ is atom ``m`` with a positive coefficient, ``n_components + m`` the same atom wi
 is small, and :func:`matching_rows` and :func:`largest_overlaps` say how new the drawn supports are.
 """
 
+from sparsegen_classic.support.contrastive import fit_contrastive_divergence
 from sparsegen_classic.support.exact import enumerate_supports
+from sparsegen_classic.support.fitting import fit_pseudo_likelihood
 from sparsegen_classic.support.gibbs import GibbsSampler
+from sparsegen_classic.support.likelihood import pseudo_likelihood
 from sparsegen_classic.support.markov import MarkovSupports
 from sparsegen_classic.support.novelty import largest_overlaps, matching_rows, matching_share
+from sparsegen_classic.support.pairwise import PairwiseSupports
 
 __all__ = [
     "GibbsSampler",
     "MarkovSupports",
+    "PairwiseSupports",
     "enumerate_supports",
+    "fit_contrastive_divergence",
+    "fit_pseudo_likelihood",
     "largest_overlaps",
     "matching_rows",
     "matching_share",
+    "pseudo_likelihood",
 ]

@@ -10,10 +10,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from sparsegen_classic._parallel import for_blocks
 
 _BLOCK = 256
+
+
+def check_model(model: Any) -> None:
+    """Raise an error if ``model`` has no factors (yet)."""
+    if not hasattr(model, "log_pair_factors_"):
+        check_is_fitted(model)
+        raise TypeError(f"model must have log_factors_ and log_pair_factors_, got {type(model).__name__}")
+
+
+def factors(
+    log_factors: NDArray[np.float64], log_pair_factors: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the factors (n_states,) and (n_states, n_states) as the kernels take them.
+
+    The largest of each row is 1: what scales a row changes no conditional probability, and products of
+    such numbers cannot overflow.
+    """
+    peaks = np.max(log_pair_factors, axis=1, initial=-np.inf)
+    table = log_pair_factors - np.where(np.isfinite(peaks), peaks, 0.0)[:, None]
+    return np.exp(log_factors - log_factors.max()), np.exp(table, out=table)
 
 
 def to_indices(states: NDArray[np.integer], known: NDArray[np.integer]) -> NDArray[np.int32]:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
-from sklearn.utils.validation import check_is_fitted
 
 from sparsegen_classic._validation import check_integer
-from sparsegen_classic.support._pairwise import log_weights
+from sparsegen_classic.support._pairwise import check_model, log_weights
 
 _LIMIT = 1_000_000
 
@@ -22,7 +21,7 @@ def enumerate_supports(model: Any, size: int) -> tuple[NDArray[np.int32], NDArra
 
     Parameters
     ----------
-    model : MarkovSupports
+    model : MarkovSupports or PairwiseSupports
         A fitted model.
     size : int
         Number of atoms in a support, from 0 to the number of states.
@@ -47,7 +46,7 @@ def enumerate_supports(model: Any, size: int) -> tuple[NDArray[np.int32], NDArra
     >>> supports.tolist(), probabilities.round(3).tolist()
     ([[0, 1], [0, 2], [1, 2]], [0.75, 0.25, 0.0])
     """
-    check_is_fitted(model)
+    check_model(model)
     n_states = len(model.states_)
     size = check_integer("size", size, 0, n_states, "a support holds each state once")
     count = comb(n_states, size)

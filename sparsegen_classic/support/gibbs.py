@@ -7,24 +7,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from sparsegen_classic._kernels.gibbs import run_chains
 from sparsegen_classic._parallel import for_blocks
-from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
-from sparsegen_classic.support._pairwise import fields, log_weights, to_indices, to_states
+from sparsegen_classic.support._chains import (
+    Conditioned,
+    check_generators,
+    check_initial,
+    condition,
+    random_starts,
+)
+from sparsegen_classic.support._pairwise import check_model, factors, to_states
+from sparsegen_classic.support.tempering import PairWeights, check_betas, swap, tempered
 
 _BLOCK = 64  # chains
 _CHUNK = 64  # sweeps whose uniforms are drawn at a time
-
-# The kernel adds and removes rows of log factors. With every entry a multiple of 2^-26 (an error of 1e-8 in
-# a log-probability) and |sums| < 2^26, each sum is exact in float64. -2^16 stands for -inf: exp gives 0 for
-# it, and unlike -inf it can be removed again. 1,000 sites with excluded pairs stay below 2^26.
-_GRID, _EXCLUDED = 2.0**-26, -(2.0**16)
 
 
 class GibbsSampler(BaseEstimator):
@@ -38,24 +38,39 @@ class GibbsSampler(BaseEstimator):
     Parameters
     ----------
     burn_in : int, default=20
-        Sweeps from the start of a chain to the support that is returned. 0 returns the starts.
+        Sweeps from the start of a chain to the first support that is returned. 0 returns the starts.
+    thin : int, default=1
+        Sweeps from one support of a :meth:`trace` to the next.
     scan : {"random", "systematic"}, default="random"
-        Whether flips take the atoms of a support at random or in turn.
+        Whether flips take the atoms of a support at random or in turn. Taking them in turn is faster by up to
+        a third.
+    betas : array-like of shape (n_betas,), default=None
+        Parallel tempering: each chain has a replica for each of these powers of the pair factors, which
+        fall from 1; after every sweep neighbouring replicas may swap their supports, and the replica at 1
+        is returned. At beta = 0 atoms are independent and every support is within reach, also where
+        chains of an unsmoothed model freeze. None is a single replica.
     n_jobs : int, default=None
         Threads, as in joblib. Results do not depend on it.
     verbose : int, default=0
         1 shows a progress bar.
 
+    Attributes
+    ----------
+    swap_rates_ : ndarray of shape (n_betas - 1,)
+        After a call with ``betas``: the share of proposed swaps that each pair of neighbours accepted. Rates
+        of 0.2 to 0.4 are sought; near 0, put betas between.
+
     Notes
     -----
     With ``smoothing=0`` the chain can be unable to reach some supports, or to move at all: of the pairs
-    {0, 1} and {2, 3} alone, no single flip leads from one to the other. Flips cost O(n_states); all sums
-    of log factors are exact, because the sampler rounds them to multiples of 2^-26.
+    {0, 1} and {2, 3} alone, no single flip leads from one to the other. Flips cost O(n_states). States are
+    drawn from products of factors from which no factor is ever divided out, so that sums do not drift however
+    long the chain.
 
     References
     ----------
     S. Geman and D. Geman, "Stochastic relaxation, Gibbs distributions, and the Bayesian restoration of
-    images", IEEE PAMI 6, 1984.
+    images", IEEE PAMI 6, 1984. C. J. Geyer, "Markov chain Monte Carlo maximum likelihood", Interface 1991.
 
     Examples
     --------
@@ -66,13 +81,27 @@ class GibbsSampler(BaseEstimator):
     ((4, 2), dtype('int32'))
     >>> GibbsSampler().sample(model, 1, random_state=0, size=3).tolist()
     [[0, 1, 5]]
+
+    Supports of two atoms that hold state 1 but not state 0:
+
+    >>> GibbsSampler().sample(model, 2, random_state=0, size=2, clamp=[1], forbid=[0]).tolist()
+    [[1, 5], [1, 5]]
     """
 
     def __init__(
-        self, *, burn_in: int = 20, scan: str = "random", n_jobs: int | None = None, verbose: int = 0
+        self,
+        *,
+        burn_in: int = 20,
+        thin: int = 1,
+        scan: str = "random",
+        betas: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
     ):
         self.burn_in = burn_in
+        self.thin = thin
         self.scan = scan
+        self.betas = betas
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -85,12 +114,14 @@ class GibbsSampler(BaseEstimator):
         initial: Any = None,
         size: int | None = None,
         sweeps: int | None = None,
+        clamp: Any = None,
+        forbid: Any = None,
     ) -> NDArray[np.int32]:
         """Draw supports.
 
         Parameters
         ----------
-        model : MarkovSupports
+        model : MarkovSupports or PairwiseSupports
             A fitted model: ``states_``, ``log_factors_``, ``log_pair_factors_`` and ``supports_`` are used.
         n_samples : int, default=None
             Number of supports; None is 1, or the length of ``initial`` or of a list of generators. The
@@ -100,11 +131,16 @@ class GibbsSampler(BaseEstimator):
         initial : array-like of shape (n_samples, k_max), default=None
             Supports to start from, as states, padded with -1, such as an earlier result to continue.
         size : int, default=None
-            Number of atoms in every support. Chains then start at training supports of that size; if there
-            are none, at those of the nearest size (the larger of two), with random atoms removed, or with
-            atoms drawn from the model added.
+            Number of atoms in every support, clamped ones included. Chains then start at training supports of
+            that size; if there are none, at those of the nearest size (the larger of two), with random atoms
+            removed, or with atoms drawn from the model added.
         sweeps : int, default=None
             Sweeps for this call, in place of ``burn_in``.
+        clamp : array-like of int, default=None
+            Evidence: states that every support holds. The others are drawn given them; sizes, where
+            ``size`` leaves them open, are those of the training supports with at least as many atoms.
+        forbid : array-like of int, default=None
+            States that no support may hold. Training supports lose them, and get others drawn from the model.
 
         Returns
         -------
@@ -115,119 +151,145 @@ class GibbsSampler(BaseEstimator):
         Raises
         ------
         ValueError
-            If an argument is out of range, if a start in ``initial`` is impossible under the model, or if
-            no atom can be added to reach ``size``.
+            If an argument is out of range, if a start in ``initial`` is impossible under the model or the
+            evidence, or if no atom can be added to reach ``size``.
         """
-        check_is_fitted(model)
-        check_integer("burn_in", self.burn_in, 0)
         sweeps = self.burn_in if sweeps is None else check_integer("sweeps", sweeps, 0)
-        random_scan = check_choice("scan", self.scan, ("random", "systematic")) == "random"
-        if initial is not None:
-            if size is not None:
-                raise ValueError("initial already fixes the sizes, got size as well; give one of them")
-            supports = _check_initial(model, initial)
-            n_samples = len(supports) if n_samples is None else n_samples
-        generators = _generators(random_state, n_samples)
+        law, starts, generators = self._prepare(model, n_samples, random_state, initial, size, clamp, forbid)
+        return self._run(law, starts, generators, [sweeps])[:, 0]
+
+    def trace(
+        self,
+        model: Any,
+        n_chains: int | None = None,
+        n_draws: int = 1000,
+        random_state: Any = None,
+        *,
+        initial: Any = None,
+        size: int | None = None,
+        clamp: Any = None,
+        forbid: Any = None,
+    ) -> NDArray[np.int32]:
+        """Follow chains: the support after ``burn_in`` sweeps, and then after every ``thin`` more.
+
+        A number of each support, such as its log-weight, is what :func:`split_rhat` and
+        :func:`effective_sample_size` ask for.
+
+        Parameters
+        ----------
+        model, random_state, initial, size, clamp, forbid
+            As in :meth:`sample`.
+        n_chains : int, default=None
+            Number of chains; None is 1, or as ``initial`` or a list of generators say.
+        n_draws : int, default=1000
+            Supports of each chain.
+
+        Returns
+        -------
+        supports : ndarray of shape (n_chains, n_draws, k_max), int32
+            ``trace(...)[:, 0]`` is what :meth:`sample` returns.
+        """
+        n_draws, thin = check_integer("n_draws", n_draws, 1), check_integer("thin", self.thin, 1)
+        law, starts, generators = self._prepare(model, n_chains, random_state, initial, size, clamp, forbid)
+        return self._run(law, starts, generators, [self.burn_in] + [thin] * (n_draws - 1))
+
+    def _prepare(
+        self, model: Any, n_samples: Any, random_state: Any, initial: Any, size: Any, clamp: Any, forbid: Any
+    ) -> tuple[Conditioned, NDArray[np.int32], Sequence[np.random.Generator]]:
+        """Return the law given the evidence, and for each chain a start (indices) and a generator."""
+        check_model(model)
+        check_integer("burn_in", self.burn_in, 0)
+        check_choice("scan", self.scan, ("random", "systematic"))
+        check_betas(self.betas)
+        law = condition(model, clamp, forbid)
         if initial is None:
-            supports = _random_starts(model, generators, size)
-        elif len(supports) != len(generators):
+            generators = check_generators(random_state, n_samples)
+            evidence = clamp is not None or forbid is not None
+            return law, random_starts(law, generators, size, evidence), generators
+        if size is not None:
+            raise ValueError("initial already fixes the sizes, got size as well; give one of them")
+        starts = check_initial(model, law, initial)
+        generators = check_generators(random_state, len(starts) if n_samples is None else n_samples)
+        if len(starts) != len(generators):
             raise ValueError(
-                f"initial must have one row for each of the {len(generators)} samples, got {len(supports)}"
+                f"initial must have one row for each of the {len(generators)} samples, got {len(starts)}"
             )
-        self._run(model, supports, generators, sweeps, random_scan)
-        return to_states(supports, model.states_)
+        return law, starts, generators
 
     def _run(
         self,
-        model: Any,
-        supports: NDArray[np.int32],
+        law: Conditioned,
+        starts: NDArray[np.int32],
         generators: Sequence[np.random.Generator],
-        sweeps: int,
-        random_scan: bool,
-    ) -> None:
-        """Run the chains in place, in blocks; uniforms come from each chain's own generator."""
-        theta = np.round(model.log_factors_ / _GRID) * _GRID
-        table = np.maximum(np.round(model.log_pair_factors_ / _GRID) * _GRID, _EXCLUDED)
-        sizes = (supports >= 0).sum(axis=1)
-        with tqdm(total=len(supports), disable=not self.verbose, unit="chain") as progress:
+        schedule: Sequence[int],
+    ) -> NDArray[np.int32]:
+        """Run the chains in blocks; return the states after each number of sweeps of ``schedule``."""
+        betas = check_betas(self.betas)
+        chains = _Chains(law, betas, self.scan == "random")
+        n_clamped, width = len(law.clamped), starts.shape[1]
+        draws = np.empty((len(starts), len(schedule), n_clamped + width), np.int32)
+        draws[..., :n_clamped] = law.clamped
+        n_blocks = -(-len(starts) // _BLOCK)
+        accepted = np.zeros((n_blocks, len(betas) - 1), np.int64)
+        with tqdm(total=len(starts), disable=not self.verbose, unit="chain") as progress:
 
             def work(block: slice) -> None:
-                part = supports[block]
-                for done in range(0, sweeps, _CHUNK):
-                    chunk = min(_CHUNK, sweeps - done)
-                    uniforms = np.empty((len(part), chunk * supports.shape[1]))
-                    for row, size, generator in zip(uniforms, sizes[block], generators[block], strict=True):
-                        generator.random(out=row[: chunk * size])
-                    run_chains(theta, table, part, sizes[block], uniforms, chunk, random_scan)
-                progress.update(len(part))
+                replicas = np.repeat(starts[None, block], len(betas), axis=0)
+                for draw, sweeps in enumerate(schedule):
+                    accepted[block.start // _BLOCK] += chains.run(replicas, generators[block], sweeps)
+                    draws[block, draw, n_clamped:] = replicas[0]
+                progress.update(replicas.shape[1])
 
-            for_blocks(work, len(supports), _BLOCK, self.n_jobs)
-
-
-def _generators(random_state: Any, n_samples: int | None) -> Sequence[np.random.Generator]:
-    if not isinstance(random_state, list | tuple):
-        n_samples = 1 if n_samples is None else check_integer("n_samples", n_samples, 1)
-        return spawn_generators(random_state, n_samples)
-    if not all(isinstance(generator, np.random.Generator) for generator in random_state):
-        raise TypeError(
-            "a list random_state must hold numpy Generators; make them with numpy.random.default_rng"
-        )
-    if n_samples is not None and n_samples != len(random_state):
-        raise ValueError(
-            f"a list random_state must hold one generator for each of the {n_samples} samples, got"
-            f" {len(random_state)}"
-        )
-    return random_state
+            for_blocks(work, len(starts), _BLOCK, self.n_jobs)
+        if len(betas) > 1:
+            self.swap_rates_ = accepted.sum(axis=0) / max(len(starts) * sum(schedule), 1)
+        rows = draws.reshape(len(starts) * len(schedule), n_clamped + width)
+        return to_states(rows, law.states_).reshape(draws.shape)
 
 
-def _check_initial(model: Any, initial: Any) -> NDArray[np.int32]:
-    """Return the rows of ``initial`` as indices into the model's states, padding last."""
-    states = np.asarray(initial)
-    if states.ndim != 2 or not np.issubdtype(states.dtype, np.integer):
-        raise ValueError(
-            f"initial must be a 2-D array of integer states padded with -1, got {states.dtype} of shape"
-            f" {states.shape}"
-        )
-    indices = to_indices(np.sort(states, axis=1)[:, ::-1], model.states_)
-    impossible = np.flatnonzero(np.isneginf(log_weights(model, indices)))
-    if len(impossible):
-        raise ValueError(
-            f"initial row {impossible[0]}, {states[impossible[0]].tolist()}, has probability 0 under the"
-            " model; start from training supports (initial=None) or fit with smoothing > 0"
-        )
-    return indices
+class _Chains:
+    """The factors of every replica, and the sweeps of a block of chains over them."""
 
+    def __init__(self, law: Conditioned, betas: NDArray[np.float64], random_scan: bool):
+        self.betas, self.random_scan = betas, random_scan
+        self.factors = [factors(law.log_factors_, tempered(law.log_pair_factors_, beta)) for beta in betas]
+        self.pair_weights = PairWeights(law.log_pair_factors_)
 
-def _random_starts(
-    model: Any, generators: Sequence[np.random.Generator], size: int | None
-) -> NDArray[np.int32]:
-    """Return a training support for each generator, as indices, brought to ``size`` if one is asked for."""
-    candidates = model.supports_
-    if size is None:
-        return candidates[[generator.integers(len(candidates)) for generator in generators]]
-    size = check_integer("size", size, 0, len(model.states_), "a support holds each state once")
-    sizes = (candidates >= 0).sum(axis=1)
-    distance = np.where(sizes >= size, sizes - size, size - sizes + 0.5)
-    candidates = candidates[distance == distance.min()]
-    starts = np.empty((len(generators), size), np.int32)
-    for start, generator in zip(starts, generators, strict=True):
-        start[:] = _resize(model, candidates[generator.integers(len(candidates))], size, generator)
-    return starts
+    def run(
+        self, replicas: NDArray[np.int32], generators: Sequence[np.random.Generator], sweeps: int
+    ) -> NDArray[np.int64]:
+        """Sweep ``replicas`` (n_betas, n_chains, k) in place; uniforms come from each chain's own generator.
 
+        Returns how many swaps each pair of neighbours accepted.
+        """
+        sizes = (replicas[0] >= 0).sum(axis=1)
+        accepted = np.zeros(len(self.betas) - 1, np.int64)
+        for done in range(0, sweeps, _CHUNK):
+            chunk = min(_CHUNK, sweeps - done)
+            if len(self.betas) == 1:
+                uniforms = np.empty((len(generators), chunk * replicas.shape[2]))
+                for row, size, generator in zip(uniforms, sizes, generators, strict=True):
+                    generator.random(out=row[: chunk * size])
+                run_chains(*self.factors[0], replicas[0], sizes, uniforms, chunk, self.random_scan)
+            else:
+                accepted += self._tempered_sweeps(replicas, sizes, generators, chunk)
+        return accepted
 
-def _resize(
-    model: Any, support: NDArray[np.int32], size: int, generator: np.random.Generator
-) -> NDArray[np.int32]:
-    """Return ``size`` indices: a random part of ``support``, or all of it with drawn atoms added."""
-    members = support[support >= 0]
-    if len(members) > size:
-        return generator.permutation(members)[:size]
-    while len(members) < size:
-        field = fields(model, members[None])[0]
-        if np.isneginf(field).all():
-            raise ValueError(
-                f"size={size} cannot be reached: no atom can be added to a training support grown to"
-                f" {len(members)} atoms; use a smaller size, or fit with smoothing > 0"
+    def _tempered_sweeps(
+        self,
+        replicas: NDArray[np.int32],
+        sizes: NDArray[np.int64],
+        generators: Sequence[np.random.Generator],
+        sweeps: int,
+    ) -> NDArray[np.int64]:
+        n_betas, width = len(self.betas), replicas.shape[2]
+        shape = (sweeps, n_betas * (width + 1) - 1)
+        accepted = np.zeros(n_betas - 1, np.int64)
+        for uniforms in np.stack([generator.random(shape) for generator in generators], axis=1):
+            for b, replica in enumerate(replicas):
+                own = np.ascontiguousarray(uniforms[:, b * width : (b + 1) * width])
+                run_chains(*self.factors[b], replica, sizes, own, 1, self.random_scan)
+            accepted += swap(
+                replicas, self.pair_weights(replicas), self.betas, uniforms[:, n_betas * width :]
             )
-        members = np.append(members, generator.choice(len(field), p=softmax(field)))
-    return members
+        return accepted
