@@ -13,7 +13,9 @@ from sparsegen_classic.crosscheck.encoder_reference import LassoReference
 from sparsegen_classic.crosscheck.encoder_run import Finding
 
 Floats = NDArray[np.floating]
-_BETTER = 0.3  # a cause is named if it leaves at most this share of the deviation
+_BETTER = 0.3  # a cause is named if it leaves at most this share of the excess,
+_NEAR = 0.05  # and, if it has a number fitted to the codes, at most this excess
+_FITTED = ("lam", "codes scaled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,9 @@ class Variant:
 def variants(dictionary: ConvDictionary, signals: Floats, maps: Floats) -> Iterator[Variant]:
     """Yield the problems behind the usual mistakes in filters, images and the layout of maps."""
     filters, spatial = dictionary.filters, tuple(range(2, dictionary.filters.ndim))
-    flipped = "the filters are flipped: conv2d correlates, flip them for a convolution, not for this"
+    flipped = (
+        "the codes fit the filters turned by 180 degrees; conv2d correlates, so they are not to be turned"
+    )
     options: list[tuple[str, str, Floats]] = [
         ("filters flipped", flipped, np.flip(filters, spatial)),
         ("filters negated", "the sign of the filters, or of the codes, is reversed", -filters),
@@ -75,34 +79,35 @@ def lasso_causes(
     reference: LassoReference, signals: Floats, maps: Floats, best: Floats, lam: float | None
 ) -> list[Finding]:
     """Name what turns codes far from the optimum of one lasso into codes near that of another."""
-    stated = reference.relative_gap(signals, maps)
-
-    def remaining(dictionary: ConvDictionary, x: Floats, z: Floats, factor: float = 1.0) -> float:
-        other = LassoReference(dictionary, factor * reference.thresholds, reference.positive)
-        return other.relative_gap(x, z) / stated if stated else np.inf
-
+    signals, maps, best = signals[:2], maps[:2], best[:2]
+    d = reference.dictionary
     causes: list[tuple[float, Finding]] = []
-    here = Variant("", "", reference.dictionary, signals, maps)
-    for v in (here, *_moved(reference.dictionary, signals, maps, best), *variants(*_of(here))):
-        if v.name:
-            left = remaining(v.dictionary, v.signals, v.maps)
-            causes.append((left, Finding(v.name, v.message)))
-            continue
-        factor = effective_factor(reference, v.signals, v.maps)
-        if abs(factor - 1) > 0.02:
-            causes.append(
-                (remaining(v.dictionary, v.signals, v.maps, max(factor, 1e-6)), _of_lam(factor, lam))
-            )
+
+    def consider(finding: Finding, other: ConvDictionary, x: Floats, z: Floats, factor: float = 1.0) -> None:
+        variant = LassoReference(other, factor * reference.thresholds, reference.positive)
+        causes.append((variant.relative_excess(x, z), finding))
+
+    factor = effective_factor(reference, signals, maps)
+    if factor > 0.02 and abs(factor - 1) > 0.02:
+        value = "" if lam is None else f": {factor * lam:.4g} for {lam:.4g}"
+        message = f"the codes belong to a penalty {factor:.3g} times the stated one{value}"
+        consider(Finding("lam", message), d, signals, maps, factor)
     scale = float(np.vdot(best, maps)) / (float(np.vdot(maps, maps)) or 1.0)
     if scale > 0 and abs(scale - 1) > 0.1:
         message = f"the codes are {1 / scale:.3g} times as large as they should be"
-        causes.append((remaining(*_of(here)[:2], scale * maps), Finding("codes scaled", message)))
-    left, cause = min(causes, key=lambda c: c[0], default=(np.inf, None))
-    return [cause] if cause is not None and left <= _BETTER else []
-
-
-def _of(v: Variant) -> tuple[ConvDictionary, Floats, Floats]:
-    return v.dictionary, v.signals, v.maps
+        consider(Finding("codes scaled", message), d, signals, scale * maps)
+    for v in (*_moved(d, signals, maps, best), *variants(d, signals, maps)):
+        consider(Finding(v.name, v.message), v.dictionary, v.signals, v.maps)
+    stated = reference.relative_excess(signals, maps)
+    causes = [one for one in causes if one[0] <= _BETTER * stated]
+    causes = [one for one in causes if one[1].name not in _FITTED or one[0] <= _NEAR]
+    if causes:
+        return [min(causes, key=lambda one: one[0])[1]]
+    mine, ours = (float(np.mean(z != 0)) for z in (maps, best))
+    if mine > 0.9 and ours < 0.5:
+        message = f"{mine:.0%} of the entries are non-zero, of the reference {ours:.0%}"
+        return [Finding("lam", f"no threshold seems to be applied: {message}")]
+    return []
 
 
 def _moved(dictionary: ConvDictionary, signals: Floats, maps: Floats, best: Floats) -> Iterator[Variant]:
@@ -123,7 +128,7 @@ def _moved(dictionary: ConvDictionary, signals: Floats, maps: Floats, best: Floa
 
 
 def effective_factor(reference: LassoReference, signals: Floats, maps: Floats) -> float:
-    """Return the penalty that codes are optimal for, in units of the stated one.
+    """Return the penalty that codes are optimal for, in units of the stated one; 1 for empty codes.
 
     At an optimum the residual correlates with every used atom by exactly its threshold.
     """
@@ -137,14 +142,6 @@ def effective_factor(reference: LassoReference, signals: Floats, maps: Floats) -
     order = np.argsort(values)
     middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     return float(values[order[min(int(middle), len(values) - 1)]])
-
-
-def _of_lam(factor: float, lam: float | None) -> Finding:
-    if factor < 0.02:
-        message = "no penalty is applied: what is left of the image does not correlate with the atoms in use"
-        return Finding("lam", message)
-    value = "" if lam is None else f": {factor * lam:.4g} for {lam:.4g}"
-    return Finding("lam", f"the codes belong to a penalty {factor:.3g} times the stated one{value}")
 
 
 def threshold_causes(
