@@ -77,7 +77,7 @@ class _Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` with all but the kept entries 0, in its shape, dtype and memory format."""
-        projected = x.masked_fill(self._dropped(x.detach()), 0)
+        projected = x.clone().masked_fill_(self._dropped(x.detach()), 0)  # clone keeps the memory format
         return projected if self.gradient == "mask" else _Identity.apply(x, projected.detach())
 
     def extra_repr(self) -> str:
