@@ -106,7 +106,7 @@ class TorchAdapter(Adapter):
 
     def native(self, x: NDArray[Any], dtype: str, how: str = "plain") -> Any:
         """Return a tensor."""
-        tensor = self.torch.from_numpy(np.ascontiguousarray(x)).to(self.device, getattr(self.torch, dtype))
+        tensor = self.torch.from_numpy(np.array(x, order="C")).to(self.device, getattr(self.torch, dtype))
         if how == "sliced":
             wide = self.torch.full((*tensor.shape[:-1], 2 * tensor.shape[-1]), 7.0).to(tensor)
             wide[..., ::2] = tensor
@@ -245,8 +245,14 @@ class OnnxAdapter(Adapter):
         return None
 
 
-def adapter_of(layer: Any, framework: str = "auto", device: Any = None) -> Adapter:
-    """Return the adapter that fits a layer; ``framework="auto"`` looks at what the layer is made of."""
+def adapter_of(
+    layer: Any, framework: str = "auto", device: Any = None, shape: tuple[int, ...] = (1, 4)
+) -> Adapter:
+    """Return the adapter that fits a layer.
+
+    ``framework="auto"`` looks at what the layer is made of, and where that says nothing, as for functions
+    that only call methods of their input, tries what is imported on ones of the given shape.
+    """
     if isinstance(layer, str | os.PathLike):
         return OnnxAdapter(layer)
     if not callable(layer):
@@ -254,20 +260,35 @@ def adapter_of(layer: Any, framework: str = "auto", device: Any = None) -> Adapt
             f"layer must be callable or the path of an .onnx file, got {layer!r} of type "
             f"{type(layer).__name__}"
         )
+    makers: dict[str, Callable[[], Adapter]] = {
+        "numpy": lambda: Adapter(layer),
+        "torch": lambda: TorchAdapter(layer, device),
+        "jax": lambda: JaxAdapter(layer),
+    }
     if framework == "auto":
         framework = framework_of(layer)
-    if framework == "torch":
-        return TorchAdapter(layer, device)
-    return JaxAdapter(layer) if framework == "jax" else Adapter(layer)
+    if framework:
+        return makers[framework]()
+    for name, make in makers.items():
+        if name in sys.modules and _takes(adapter := make(), shape):
+            return adapter
+    return makers["numpy"]()
+
+
+def _takes(adapter: Adapter, shape: tuple[int, ...]) -> bool:
+    try:
+        return adapter.is_own(adapter.run(adapter.native(np.ones(shape), adapter.main_dtypes[0])))
+    except Exception:  # anything a layer may raise at an array that is not its own
+        return False
 
 
 def framework_of(layer: Any) -> str:
-    """Guess the framework: of a module by its class, of a function by the modules it uses."""
+    """Guess the framework: of a module by its class, of a function by what it mentions; "" if nothing."""
     if "torch" in sys.modules and isinstance(layer, sys.modules["torch"].nn.Module):
         return "torch"
     used: set[str] = set()
     _collect(layer, used, depth=4)
-    return next((name for name in ("torch", "jax") if name in used), "numpy")
+    return next((name for name in ("torch", "jax", "numpy") if name in used), "")
 
 
 def _collect(thing: Any, used: set[str], depth: int) -> None:
@@ -290,6 +311,11 @@ def _collect(thing: Any, used: set[str], depth: int) -> None:
         if inspect.ismodule(value) or callable(value):
             _collect(value, used, depth - 1)
     used.update(name for name in names if name in ("torch", "jax") and name in sys.modules)
+
+
+def coarser(answered: str, dtype: str) -> bool:
+    """Say whether a dtype has fewer digits than another; what is no dtype of floats has none."""
+    return EPS.get(answered, 1.0) > EPS[dtype]
 
 
 def quantised(x: NDArray[Any], dtype: str) -> NDArray[np.float64]:

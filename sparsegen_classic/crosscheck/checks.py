@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -74,22 +75,28 @@ def examine(
         x = probe.quantised(given, dtype)
         message = message_of(x)
         if message:
-            failing.append(_example(probe, x, message, dtype))
+            failing.append(example(probe, x, message, dtype))
     if not failing:
         return Verdict(name, "pass", question)
     worst = max(failing, key=_error)
 
-    def still_fails(x: Array) -> bool:
-        return np.array_equal(probe.quantised(x, dtype), x, equal_nan=True) and message_of(x) is not None
-
+    start = time.perf_counter()
     vary = tuple(i for i, letter in enumerate(probe.letters()) if letter in probe.vary)
     with np.errstate(all="ignore"):
-        small = shrink(worst.x, still_fails, vary)
+        small = shrink(
+            worst.x,
+            lambda x: message_of(x) is not None,
+            vary,
+            lambda x: probe.quantised(x, dtype),
+            seconds=min(1.0, probe.patience),
+        )
+    probe.patience -= time.perf_counter() - start
     message = message_of(small) or worst.message  # a layer that is not deterministic may recover
-    return Verdict(name, "fail", worst.message, worst, _example(probe, small, message, dtype))
+    return Verdict(name, "fail", worst.message, worst, example(probe, small, message, dtype))
 
 
-def _example(probe: Probe, x: Array, message: str, dtype: str) -> Example:
+def example(probe: Probe, x: Array, message: str, dtype: str) -> Example:
+    """Return an input with the answers of the layer and of the reference."""
     try:
         got = probe(x, dtype)
     except LayerError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen_classic.crosscheck.checks import Check, differ, property_check
+from sparsegen_classic.crosscheck.checks import Check, differ, example, property_check
 from sparsegen_classic.crosscheck.checks_values import plain, typical
 from sparsegen_classic.crosscheck.inputs import ordinary, scaled
 from sparsegen_classic.crosscheck.probe import LayerError, Probe
@@ -64,14 +64,22 @@ def _non_finite(name: str, value: float) -> Callable[[Probe, np.random.Generator
         clean = scaled(ordinary(probe.small, rng), probe.constraint)
         x = clean.copy()
         x[(0,) * x.ndim] = value
+        before = probe(clean)
         try:
             y = probe(x)
         except LayerError as error:
             return Verdict(name, "note", str(error))
+        fault = ""
+        if probe.constraint.per_sample and not probe.constraint.scalar:
+            others = np.array_equal(y[1:], before[1:], equal_nan=True)
+            fault = "" if others else f"{value} in one sample changes the others"
+        if not np.array_equal(probe(clean), before, equal_nan=True):
+            fault = f"{value} in one call changes the next one"
+        if fault:
+            shown = example(probe, x, fault, probe.dtype)
+            return Verdict(name, "fail", fault, shown, shown)
         if probe.constraint.scalar:
             return Verdict(name, "note", f"the penalty becomes {float(y)}")
-        if probe.constraint.per_sample and not np.array_equal(y[1:], probe(clean)[1:], equal_nan=True):
-            return Verdict(name, "fail", f"{value} in one sample changes the others")
         at = float(y[(0,) * y.ndim])
         what = "is kept" if at == value or (at != at and value != value) else f"becomes {at:g}"
         n_nan = int(np.isnan(y[0]).sum()) - (at != at)
@@ -174,14 +182,16 @@ def _stateful_inputs(probe: Probe, rng: np.random.Generator) -> Iterator[Array]:
             yield x
 
 
-BEHAVIOUR = [
+CONDUCT = [
     property_check("input-unchanged", "the input is left alone", _unchanged, typical),
     property_check("deterministic", "calls do not see each other", _deterministic, _stateful_inputs),
     property_check("train-eval", "train() and eval() agree", _modes, plain, skip=_no_modes),
+]
+POLICIES = [
     Check("nan", "NaN", _non_finite("nan", np.nan)),
     Check("infinity", "infinity", _non_finite("infinity", np.inf)),
     Check("empty-batch", "an empty batch", _empty),
+    Check("prints", "nothing is printed", _prints),
 ]
 MEMORY = Check("memory", "memory does not blow up", _memory)
 TIME = Check("time", "time", _time, needs=("memory",))
-PRINTS = Check("prints", "nothing is printed", _prints)

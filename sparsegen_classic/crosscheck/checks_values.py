@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen_classic.crosscheck.adapters import coarser
 from sparsegen_classic.crosscheck.checks import (
     Check,
     against_reference,
@@ -15,7 +16,7 @@ from sparsegen_classic.crosscheck.checks import (
     property_check,
 )
 from sparsegen_classic.crosscheck.constraints import KeepLargest
-from sparsegen_classic.crosscheck.inputs import mostly_zero, ordinary, scaled
+from sparsegen_classic.crosscheck.inputs import mostly_zero, ordinary, roomy_shape, scaled
 from sparsegen_classic.crosscheck.probe import Probe
 
 Array = NDArray[np.float64]
@@ -29,7 +30,8 @@ def typical(probe: Probe, rng: np.random.Generator) -> Iterator[Array]:
         if not probe.constraint.homogeneous:
             yield x / 16
     yield scaled(mostly_zero(probe.small, rng), probe.constraint)
-    yield scaled(ordinary(probe.small, rng), probe.constraint) * _uneven(probe.small)
+    x = scaled(ordinary(probe.small, rng), probe.constraint) * _uneven(probe.small)
+    yield x * (1 + 2.0**-9 * rng.random(x.shape))  # digits that bfloat16 does not have
 
 
 def _uneven(shape: tuple[int, ...]) -> Array:
@@ -44,6 +46,13 @@ def plain(probe: Probe, rng: np.random.Generator) -> Iterator[Array]:
     yield x * _uneven(probe.small)
 
 
+def roomy(probe: Probe, rng: np.random.Generator) -> Iterator[Array]:
+    """Yield ordinary inputs, and one in which every axis is longer than k."""
+    yield from plain(probe, rng)
+    shape = roomy_shape(probe.constraint, probe.small, probe.vary)
+    yield scaled(ordinary(shape, rng), probe.constraint)
+
+
 def of_full_size(probe: Probe, rng: np.random.Generator) -> Iterator[Array]:
     """Yield one input as large as the user said."""
     yield scaled(ordinary(probe.shape, rng), probe.constraint)
@@ -52,6 +61,11 @@ def of_full_size(probe: Probe, rng: np.random.Generator) -> Iterator[Array]:
 def _output(probe: Probe, x: Array) -> str | None:
     probe(x)
     return None
+
+
+def _answer_dtype(probe: Probe, x: Array) -> str | None:
+    answered = probe.read(probe.answer(probe.adapter.native(x, probe.dtype)), x.shape)[1]
+    return f"answers {answered} to {probe.dtype}" if coarser(answered, probe.dtype) else None
 
 
 def _feasible(probe: Probe, x: Array) -> str | None:
@@ -168,6 +182,7 @@ OUTPUT = property_check(
 )
 VALUES = [
     property_check("values", "the answers of the reference", against_reference, typical),
+    property_check("answer-dtype", "the answer is as precise as the input", _answer_dtype, plain),
     property_check("feasible", "the constraint holds", _feasible, typical, skip=_if_scalar),
     property_check("kept", "the largest entries are kept", _kept, typical, skip=_unless_hard),
     property_check("magnitudes", "what is kept has the right size", _magnitudes, typical, skip=_if_scalar),
@@ -175,7 +190,7 @@ VALUES = [
     property_check("idempotent", "twice is once", _idempotent, typical, skip=_no_projection),
     property_check("samples", "samples do not see each other", _samples, plain, skip=_no_batch),
     property_check("batch-order", "the order of samples does not matter", _order, plain),
-    property_check("layout", "channels and positions are where the layout says", _layout, plain),
+    property_check("layout", "channels and positions are where the layout says", _layout, roomy),
     property_check(
         "batch-of-one",
         "one sample is a batch",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen_classic.crosscheck.checks_values import typical
+from sparsegen_classic.crosscheck.checks_values import roomy, typical
 from sparsegen_classic.crosscheck.constraints import Constraint, KeepLargest
 from sparsegen_classic.crosscheck.constraints_l1 import L1Ball, L1Penalty, SoftThreshold
 from sparsegen_classic.crosscheck.probe import LayerError, Probe
@@ -19,7 +20,7 @@ Suspect = tuple[str, Callable[[Array], Array]]
 def diagnose(probe: Probe, rng: np.random.Generator) -> str:
     """Return what the layer does instead, in words, or "" if no suspect gives all of its answers."""
     cases = []
-    for x in typical(probe, rng):
+    for x in chain(typical(probe, rng), roomy(probe, rng)):
         x = probe.quantised(x)
         try:
             cases.append((x, probe(x)))

@@ -9,6 +9,7 @@ from sparsegen_classic.crosscheck.constraints import Constraint, KeepLargest
 
 Array = NDArray[np.float64]
 _OCTAVES, _STEPS = 12, 128  # bfloat16 tells 128 numbers apart in every octave
+_ROOM = 40  # larger axes cost more than they tell
 
 
 def ordinary(shape: tuple[int, ...], rng: np.random.Generator, signs: str = "both") -> Array:
@@ -33,6 +34,18 @@ def mostly_zero(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 def tied(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Few different magnitudes, of both signs."""
     return rng.choice([-2.0, -1.0, -1.0, 1.0, 1.0, 2.0], shape)
+
+
+def roomy_shape(constraint: Constraint, small: tuple[int, ...], vary: str) -> tuple[int, ...]:
+    """Return a shape with more than k entries along every axis that may vary, to tell axes apart."""
+    k = constraint.k if isinstance(constraint, KeepLargest) and isinstance(constraint.k, int) else 0
+    if k + 2 > _ROOM:
+        return small
+    letters = "NC" if constraint.layout == "flat" else constraint.layout
+    return tuple(
+        2 if a == "N" and a in vary else max(n, k + 2) if a in vary else n
+        for a, n in zip(letters, small, strict=True)
+    )
 
 
 def scaled(x: Array, constraint: Constraint) -> Array:

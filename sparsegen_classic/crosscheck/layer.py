@@ -7,13 +7,14 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer, check_real
 from sparsegen_classic.crosscheck.adapters import Adapter, adapter_of
 from sparsegen_classic.crosscheck.checks import Check
-from sparsegen_classic.crosscheck.checks_behaviour import BEHAVIOUR, MEMORY, PRINTS, TIME
+from sparsegen_classic.crosscheck.checks_behaviour import CONDUCT, MEMORY, POLICIES, TIME
 from sparsegen_classic.crosscheck.checks_gradient import gradient_checks
 from sparsegen_classic.crosscheck.checks_inputs import INPUTS
 from sparsegen_classic.crosscheck.checks_values import FULL_SIZE, OUTPUT, VALUES
@@ -215,16 +216,8 @@ def make_constraint(name: str, k: Any, layout: str, axis: Any = None, **options:
 def choose_checks(gradient: str | None, names: Sequence[str] | None) -> list[Check]:
     """Return all checks in their order, or those with the names."""
     order = [
-        OUTPUT,
-        *VALUES,
-        *INPUTS,
-        *gradient_checks(gradient),
-        *BEHAVIOUR,
-        MEMORY,
-        FULL_SIZE,
-        TIME,
-        PRINTS,
-    ]
+        OUTPUT, *CONDUCT, *VALUES, *INPUTS, *gradient_checks(gradient), MEMORY, FULL_SIZE, TIME, *POLICIES
+    ]  # fmt: skip
     if names is None:
         return order
     for name in names:
@@ -278,9 +271,10 @@ def _open(
     layer: Any, rule: Constraint, shape: Any, vary: str | None, framework: str, device: Any, rtol: Any
 ) -> tuple[Callable[[Any], Adapter] | None, Probe]:
     """Return how to make the layer for another k, if that is possible, and the probe for this one."""
-    make = _factory(layer, framework, device)
-    adapter = adapter_of(layer, framework, device) if make is None else make(rule.k)
     letters = "NC" if rule.layout == "flat" else rule.layout
+    trial = tuple(shape or (_SIZES[a] for a in letters))
+    make = _factory(layer, lambda made: adapter_of(made, framework, device, trial))
+    adapter = adapter_of(layer, framework, device, trial) if make is None else make(rule.k)
     if vary is None:
         vary = letters
     elif not set(vary) <= set(letters):
@@ -315,7 +309,7 @@ def _full_shape(shape: Any, letters: str, fixed: tuple[int | None, ...] | None) 
     return full
 
 
-def _factory(layer: Any, framework: str, device: Any) -> Callable[[Any], Adapter] | None:
+def _factory(layer: Any, adapt: Callable[[Any], Adapter]) -> Callable[[Any], Adapter] | None:
     """Return a maker of layers for classes and for functions of (x, k); None for a finished layer."""
     if not (inspect.isclass(layer) or inspect.isfunction(layer)):
         return None
@@ -327,13 +321,13 @@ def _factory(layer: Any, framework: str, device: Any) -> Callable[[Any], Adapter
     if inspect.isfunction(layer):
         if "k" not in list(parameters)[1:]:
             return None
-        return lambda k: adapter_of(functools.partial(layer, k=k), framework, device)
+        return lambda k: adapt(functools.partial(layer, k=k))
 
     def build(k: Any) -> Adapter:
         guard = Probe(Adapter(layer), None, (), (), "", "float32")  # type: ignore[arg-type]
         with guard.guarded():
             made = new(k=k) if "k" in parameters else new(k) if parameters else new()
-        return adapter_of(made, framework, device)
+        return adapt(made)
 
     return build
 
@@ -343,6 +337,4 @@ def _with_k(make: Callable[[Any], Adapter], probe: Probe, k: Any) -> Probe:
     old = probe.constraint
     rule = object.__new__(type(old))
     rule.__dict__.update(old.__dict__, k=k)
-    return Probe(
-        make(k), rule, probe.shape, probe.small, probe.vary, probe.dtype, None, probe.rtol, probe.printed
-    )
+    return replace(probe, adapter=make(k), constraint=rule, with_k=None)

@@ -41,8 +41,12 @@ class Probe:
         In which most checks are done.
     with_k : callable or None
         Makes the layer for another k, for a layer that was given as a class or as a function of (x, k).
-    eps : float or None
-        Relative error that is rounding; None: that of the dtype.
+    rtol : float or None
+        Relative error to allow; None: rounding in the dtype.
+    patience : float
+        Seconds left for shrinking.
+    printed : list of str
+        What the layer printed, call by call.
     """
 
     adapter: Adapter
@@ -53,6 +57,7 @@ class Probe:
     dtype: str
     with_k: Callable[[Any], Probe] | None = None
     rtol: float | None = None
+    patience: float = 3.0
     printed: list[str] = field(default_factory=list)
 
     def eps(self, dtype: str | None = None) -> float:

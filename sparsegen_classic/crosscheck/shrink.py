@@ -15,6 +15,7 @@ def shrink(
     x: Array,
     fails: Callable[[Array], bool],
     vary: tuple[int, ...],
+    snap: Callable[[Array], Array] = np.asarray,
     max_calls: int = 400,
     seconds: float = 1.0,
 ) -> Array:
@@ -28,6 +29,8 @@ def shrink(
         Says whether an input still fails; it may raise nothing.
     vary : tuple of int
         Axes whose size may change.
+    snap : callable, optional
+        Rounds numbers to what may be given, for example to the nearest float16.
     max_calls : int, default=400
         Ask ``fails`` at most so often.
     seconds : float, default=1.0
@@ -55,7 +58,8 @@ def shrink(
                 for candidate in steps(x, vary):
                     if calls >= max_calls or time.perf_counter() > deadline:
                         return x
-                    if still(candidate):
+                    candidate = snap(candidate)
+                    if _cost(candidate) < _cost(x) and still(candidate):
                         x, again, improved = candidate, True, True
                         break
     return x
@@ -79,14 +83,12 @@ def _simpler(x: Array, vary: tuple[int, ...]) -> Iterator[Array]:
     finite = np.isfinite(x)
     order = np.unique(np.abs(x[finite & (x != 0)]))
     ranks = np.where(finite, np.sign(x) * (np.searchsorted(order, np.abs(x)) + 1), x)
-    for candidate in (ranks, np.round(x), np.round(x * 4) / 4, np.abs(x)):
-        if _cost(candidate) < _cost(x):
-            yield candidate
+    yield from (ranks, np.round(x), np.round(x * 4) / 4, np.abs(x))
     if x.size > 256:
         return
     for index in np.ndindex(x.shape):
         value = float(x[index])
-        for simple in (0.0, 1.0, float(np.round(value)), abs(value)):
+        for simple in dict.fromkeys((0.0, 1.0, float(np.round(value)), float(f"{value:.0e}"), abs(value))):
             if _entry_cost(simple) < _entry_cost(value):
                 candidate = x.copy()
                 candidate[index] = simple
@@ -95,11 +97,11 @@ def _simpler(x: Array, vary: tuple[int, ...]) -> Iterator[Array]:
 
 def _cost(x: Array) -> float:
     """Return how hard the numbers are to read; every step makes it smaller, so shrinking ends."""
-    return sum(_entry_cost(v) for v in x.ravel().tolist())
+    return x.size + sum(_entry_cost(v) for v in x.ravel().tolist())
 
 
 def _entry_cost(value: float) -> float:
     if value == 0 or not np.isfinite(value):
         return 0.0 if value == 0 else 0.5
-    digits = len(repr(abs(value)).rstrip("0").rstrip("."))
+    digits = len(f"{abs(value):.7g}")
     return digits + 0.25 * (value < 0) + (0.5 if value not in (1.0, -1.0) else 0.0)

@@ -14,6 +14,7 @@ from sparsegen_classic._version import __version__
 
 STATUSES = ("fail", "note", "skip", "pass")
 _SHOWN = 4096  # entries: larger inputs are described, not listed
+_PRINTED = 256  # the same in print
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +41,8 @@ class Example:
 
     def code(self, framework: str = "numpy") -> str:
         """Return lines of Python that make the input, with the answers as comments."""
-        text = f"np.array({_literal(self.x)}, dtype={_NUMPY[self.dtype]!r}).reshape{self.x.shape}"
-        if self.x.size > _SHOWN:
+        text = f"np.array({self._literal(self.x)}, dtype={_NUMPY[self.dtype]!r}).reshape{self.x.shape}"
+        if self.x.size > _PRINTED:
             text = f"...  # {self.x.size} entries, shape {self.x.shape}"
         lines = ["import numpy as np", f"x = {text}"]
         if framework == "torch":
@@ -53,9 +54,17 @@ class Example:
         else:
             lines.append("y = layer(x)")
         for name, value in (("got", self.got), ("expected", self.expected)):
-            if value is not None and value.size <= _SHOWN:
-                lines.append(f"# {name:<9}{_literal(value)}")
+            if value is not None and value.size <= _PRINTED:
+                lines.append(f"# {name:<9}{self._literal(value)}")
         return "\n".join(lines)
+
+    def _literal(self, array: NDArray[np.float64]) -> str:
+        """Write the entries in C order as a list that Python reads back, with the digits of the dtype."""
+        with np.errstate(over="ignore"):
+            entries = array.astype(_NUMPY[self.dtype]).ravel()
+        words = {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}
+        texts = (str(entry).removesuffix(".0") if entry else str(entry) for entry in entries)
+        return f"[{', '.join('0' if t == '0.0' else words.get(t, t) for t in texts)}]"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values; arrays of more than 4096 entries by their shape alone."""
@@ -243,14 +252,3 @@ def _plain(array: NDArray[np.float64]) -> Any:
     if np.isfinite(array).all():
         return array.tolist()
     return np.vectorize(lambda v: float(v) if np.isfinite(v) else str(v), otypes=[object])(array).tolist()
-
-
-def _literal(array: NDArray[np.float64]) -> str:
-    """Write the entries in C order as a list that Python reads back, whole numbers without a point."""
-    entries = [
-        int(v) if abs(v) < 1e6 and v == int(v) and str(v) != "-0.0" else v for v in array.ravel().tolist()
-    ]
-    text = repr(entries)
-    for word in ("nan", "inf"):
-        text = text.replace(word, f"np.{word}")
-    return text
