@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         crosscheck_layer,
     )
     from sparsegen_classic.dictionary import KSVD, Trainlets, cropped_wavelets, dct_atoms
+    from sparsegen_classic.evaluation import evaluate_generator
     from sparsegen_classic.generator import Draws, SparseImageGenerator
     from sparsegen_classic.images import (
         ImageSet,
@@ -82,7 +83,17 @@ if TYPE_CHECKING:
         open_images,
         save_images,
     )
-    from sparsegen_classic.metrics import DigitNetwork, nearest_images
+    from sparsegen_classic.metrics import (
+        DigitNetwork,
+        copy_test,
+        evaluate,
+        frechet_distance,
+        mmd,
+        ndb,
+        nearest_images,
+        precision_recall,
+        sliced_wasserstein,
+    )
     from sparsegen_classic.model_io import ModelFileError, load_model, save_model
     from sparsegen_classic.pursuit import (
         SparseCoder,
@@ -130,6 +141,7 @@ _HOME = {
         "crosscheck_layer",
     ),
     "dictionary": ("KSVD", "Trainlets", "cropped_wavelets", "dct_atoms"),
+    "evaluation": ("evaluate_generator",),
     "generator": ("Draws", "SparseImageGenerator"),
     "images": (
         "ImageSet",
@@ -140,7 +152,17 @@ _HOME = {
         "open_images",
         "save_images",
     ),
-    "metrics": ("DigitNetwork", "nearest_images"),
+    "metrics": (
+        "DigitNetwork",
+        "copy_test",
+        "evaluate",
+        "frechet_distance",
+        "mmd",
+        "ndb",
+        "nearest_images",
+        "precision_recall",
+        "sliced_wasserstein",
+    ),
     "model_io": ("ModelFileError", "load_model", "save_model"),
     "pursuit": (
         "SparseCoder",

@@ -16,14 +16,14 @@ FLOORS = [
     {"_kernels"},
     SHARED,
     DOMAIN,
-    {"generator", "restoration", "crosscheck", "neural"},
+    {"generator", "evaluation", "restoration", "crosscheck", "neural"},
     {"model_io", "plots", "plots_convolutional", "plots_encoder", "reports"},
     {"cli"},
     {"__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of a floor do not use each other, but for this
-SIDEWAYS = {("dictionary", "pursuit"), ("plots_convolutional", "plots")}
+SIDEWAYS = {("dictionary", "pursuit"), ("plots_convolutional", "plots"), ("reports", "plots")}
 HEAVY = ("matplotlib", "pgmpy", "torch", "dask")
 WANTS_TORCH = "neural"  # the one room that nobody enters without wanting torch
 

@@ -10,7 +10,9 @@ from sparsegen_classic.metrics.classes import ClassStatistics, class_statistics
 from sparsegen_classic.metrics.copies import CopyTest, compare_distances, copy_test
 from sparsegen_classic.metrics.coverage import Coverage, precision_recall
 from sparsegen_classic.metrics.digit_network import DigitNetwork
+from sparsegen_classic.metrics.evaluation import Evaluation, SetFigures, SupportComparison
 from sparsegen_classic.metrics.frechet import frechet_distance, frechet_from_moments
+from sparsegen_classic.metrics.judge import evaluate
 from sparsegen_classic.metrics.mmd import MMD, mmd
 from sparsegen_classic.metrics.neighbours import nearest_images
 from sparsegen_classic.metrics.sliced import sliced_wasserstein
@@ -23,12 +25,16 @@ __all__ = [
     "CopyTest",
     "Coverage",
     "DigitNetwork",
+    "Evaluation",
+    "SetFigures",
+    "SupportComparison",
     "SupportMoments",
     "TrainingBins",
     "class_statistics",
     "compare_counts",
     "compare_distances",
     "copy_test",
+    "evaluate",
     "frechet_distance",
     "frechet_from_moments",
     "mmd",

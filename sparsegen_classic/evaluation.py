@@ -1,0 +1,205 @@
+"""A fitted generator measured: its samples, reconstructions, random combinations and supports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.utils.validation import check_is_fitted
+
+from sparsegen_classic._codes import states_from_codes
+from sparsegen_classic._random import seed_sequence
+from sparsegen_classic._validation import check_integer
+from sparsegen_classic.metrics import Evaluation, SupportComparison, evaluate, support_moments
+from sparsegen_classic.support import largest_overlaps
+
+if TYPE_CHECKING:
+    from sparsegen_classic.generator import Draws, SparseImageGenerator
+
+__all__ = ["evaluate_generator"]
+
+
+def evaluate_generator(
+    generator: SparseImageGenerator,
+    training: ArrayLike,
+    held_out: ArrayLike,
+    *,
+    training_labels: ArrayLike | None = None,
+    held_out_labels: ArrayLike | None = None,
+    n_samples: int = 10_000,
+    samples: Mapping[str, ArrayLike] | None = None,
+    name: str = "generator",
+    random_state: Any = 0,
+    **options: Any,
+) -> Evaluation:
+    """Measure the draws of a generator with :func:`evaluate`, and what only a model can show.
+
+    To its table come the rows "reconstructions" (as many training images, coded over the dictionary and put
+    together again: what the dictionary alone allows) and "random combinations" of atoms, the negative control
+    of the paper. The supports drawn are compared with those of the training and held-out images.
+
+    Parameters
+    ----------
+    generator : SparseImageGenerator
+        Fitted on images in [0, 1].
+    training : array-like of shape (n_training, h, w[, c])
+        The images it was fitted on.
+    held_out : array-like of shape (n_held_out, h, w[, c])
+        Real images that it has not seen.
+    training_labels, held_out_labels : array-like, optional
+        Classes of these images; the former are needed for a model per class, the latter for the overlaps of
+        held-out supports with such a model.
+    n_samples : int, default=10000
+        Number of draws.
+    samples : mapping of names to arrays, optional
+        Further candidates for the same table, ``n_samples`` images each.
+    name : str, default="generator"
+        Name of the row of the draws.
+    random_state : int, RandomState, Generator, SeedSequence or None, default=0
+        Seed of the draws and controls.
+    **options
+        ``features``, ``n_neighbors``, ``n_bins``, ``n_components``, ``n_jobs``, ``verbose`` and ``controls``
+        of :func:`evaluate`.
+
+    Returns
+    -------
+    Evaluation
+        Its ``supports[name]`` is the comparison of supports.
+
+    Raises
+    ------
+    ValueError
+        As :func:`evaluate`, or if labels are missing or unknown to the model.
+
+    Examples
+    --------
+    >>> from sparsegen_classic import SparseImageGenerator, evaluate_generator, open_images
+    >>> digits = open_images("digits").images
+    >>> generator = SparseImageGenerator(random_state=0).fit(digits[:1200])
+    >>> result = evaluate_generator(generator, digits[:1200], digits[1200:], n_samples=200)
+    >>> bool(result["random combinations"]["frechet"] > result["generator"]["frechet"])
+    True
+    """
+    check_is_fitted(generator)
+    check_integer("n_samples", n_samples, 10)
+    seen, unseen = np.asarray(training, np.float32), np.asarray(held_out, np.float32)
+    if list(seen.shape[1:]) != generator.image_shape_.tolist():
+        size = "x".join(map(str, generator.image_shape_))
+        raise ValueError(
+            f"training images must be {size}, as those that the model was fitted on, found shape {seen.shape}"
+        )
+    seeds = seed_sequence(random_state).generate_state(4).tolist()
+    draws = generator.draw(n_samples, seeds[0])
+    codes = _encode(generator, seen, training_labels, "training_labels")
+    picked = np.random.default_rng(seeds[1]).choice(len(seen), n_samples, replace=n_samples > len(seen))
+    controls = dict(options.pop("controls", None) or {}) | {
+        "reconstructions": _reconstruct(generator, codes, picked, seen.shape[1:]),
+        "random combinations": generator.random_combinations(n_samples, seeds[2]),
+    }
+    digits = draws.labels is not None and draws.labels.dtype.kind in "iu" and seen.shape[1:] == (28, 28)
+    if options.get("features", "auto") not in ("auto", "digits"):
+        digits = False
+    result = evaluate(
+        {name: draws.images, **(samples or {})},
+        seen,
+        unseen,
+        labels={name: draws.labels} if digits and draws.labels is not None else None,
+        controls=controls,
+        random_state=seeds[3],
+        **options,
+    )
+    known = generator.classes_ is None or held_out_labels is not None
+    other = _encode(generator, unseen, held_out_labels, "held_out_labels") if known else None
+    supports = _compare_supports(generator, draws, codes, other)
+    settings = {**result.settings, "seed": random_state if isinstance(random_state, int) else None}
+    return replace(result, supports={name: supports}, settings=settings)
+
+
+class _Codes(NamedTuple):
+    """The codes of images, model by model, and which images they belong to."""
+
+    rows: list[NDArray[np.intp]]
+    codes: list[Any]
+
+
+def _encode(generator: SparseImageGenerator, images: NDArray[np.float32], labels: Any, what: str) -> _Codes:
+    """Code images as the generator coded its training images."""
+    flat = images.reshape(len(images), -1)
+    if generator.classes_ is None:
+        rows = [np.arange(len(flat))]
+    else:
+        found = np.asarray(labels)
+        if labels is None or found.shape != (len(flat),) or not np.isin(found, generator.classes_).all():
+            names = ", ".join(map(str, generator.classes_))
+            raise ValueError(
+                f"{what} must be one of the classes {names} for each of the {len(flat)} images, for this is a "
+                "model per class; got "
+                + ("None" if labels is None else f"shape {found.shape} of {found.dtype}")
+            )
+        rows = [np.flatnonzero(found == class_) for class_ in generator.classes_]
+    codes = [
+        sparse.csr_array(generator.dictionaries_[model].transform(flat[here] - generator.means_[model]))
+        if len(here)
+        else sparse.csr_array((0, len(generator.dictionaries_[model].components_)))
+        for model, here in enumerate(rows)
+    ]
+    return _Codes(rows, codes)
+
+
+def _reconstruct(
+    generator: SparseImageGenerator, coded: _Codes, picked: NDArray[np.intp], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Put the picked images together again from their codes."""
+    images = np.empty((sum(map(len, coded.rows)), int(np.prod(shape))), np.float32)
+    for model, (here, codes) in enumerate(zip(coded.rows, coded.codes, strict=True)):
+        images[here] = codes @ generator.dictionaries_[model].components_ + generator.means_[model]
+    return np.clip(images[picked], *generator.pixel_range_).reshape(-1, *shape)
+
+
+def _compare_supports(
+    generator: SparseImageGenerator, draws: Draws, training: _Codes, held_out: _Codes | None
+) -> SupportComparison:
+    """Compare class by class, and put the classes together by their number of draws."""
+    overlaps, real_overlaps, moments, weights = [], [], [], []
+    for model, codes in enumerate(training.codes):
+        if draws.labels is None or generator.classes_ is None:
+            own = draws.codes
+        else:
+            own = draws.codes[np.flatnonzero(draws.labels == generator.classes_[model])]
+        if not own.shape[0] or not codes.shape[0]:
+            continue
+        own = own[:, : codes.shape[1]]  # a smaller dictionary than that of other classes
+        states, _ = states_from_codes(codes)
+        overlaps.append(largest_overlaps(states_from_codes(own)[0], states))
+        if held_out is not None and held_out.codes[model].shape[0]:
+            real_overlaps.append(largest_overlaps(states_from_codes(held_out.codes[model])[0], states))
+        moments.append(support_moments(own, codes))
+        weights.append(own.shape[0])
+    longest = 1 + max(int(part.max(initial=0)) for part in overlaps + real_overlaps)
+    share = np.array(weights) / sum(weights)
+
+    def mean(part: str) -> Any:
+        values = [np.atleast_1d(getattr(moment, part)) for moment in moments]
+        width = max(map(len, values))
+        padded = np.stack([np.pad(value, (0, width - len(value))) for value in values])
+        return share @ padded
+
+    return SupportComparison(
+        _histogram(overlaps, longest),
+        _histogram(real_overlaps, longest) if real_overlaps else None,
+        float(draws.in_training.mean()),
+        float(mean("state_error")[0]),
+        float(mean("state_noise")[0]),
+        float(mean("pair_correlation")[0]),
+        mean("sizes"),
+        mean("real_sizes"),
+    )
+
+
+def _histogram(overlaps: list[NDArray[np.int64]], width: int) -> NDArray[np.float64]:
+    counts = np.bincount(np.concatenate(overlaps), minlength=width)
+    return counts / counts.sum()
