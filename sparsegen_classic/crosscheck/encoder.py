@@ -12,6 +12,7 @@ from sparsegen_classic._validation import check_integer, check_real
 from sparsegen_classic.convolutional.counts import sparsity_counts
 from sparsegen_classic.convolutional.multilayer import MultiLayerCSC
 from sparsegen_classic.convolutional.operator import ConvDictionary
+from sparsegen_classic.crosscheck.adapters import EPS
 from sparsegen_classic.crosscheck.encoder_causes import (
     dead_finding,
     dead_maps,
@@ -216,7 +217,8 @@ class _Check:
             held = reference.hold(signals, z, self.max_iterations, self.n_jobs)
         if self.asked.objective == "layered-thresholding":
             ours = np.maximum(d.analyze(signals) - _per_map(lam, z), 0)
-            error, allowed = _rounding(d, lam, signals, z, self.run.eps)
+            single = max(self.run.eps, EPS["float32"])  # weights may have been stored in it
+            error, allowed = _rounding(d, lam, signals, z, single)
             wrong = error > allowed
             if wrong:
                 message = f"{name}differs by {error:.2g} from the largest map, rounding is {allowed:.1g}"

@@ -75,7 +75,8 @@ class LassoReference:
         for name, accelerate in (("ISTA", False), ("FISTA", True)):
             n, same = self._reach(signals[0], maps[0], float(objective[0]), accelerate, n_iterations)
             iterations[name] = n
-            equals = f"{name} after {n} iterations" if same else equals
+            if same and not equals:
+                equals = f"{name} after {n} iterations"
         excess_map = excess[0] + spread(excess[1], fit.shape[1:])
         lower = code.objective - code.duality_gap
         return Held(objective, code.objective, lower, ours, iterations, excess_map, equals)
