@@ -5,6 +5,8 @@ from itertools import combinations
 
 import numpy as np
 
+from sparsegen_classic.support import PairwiseSupports, enumerate_supports
+
 
 def codes_of(supports, n_components):
     """Codes with a 1 for every atom of every support, given as digits ("012") or integers."""
@@ -74,3 +76,29 @@ def inclusion(supports, probabilities, n_states):
     """P(m in support) for every state."""
     law = list(zip(supports, probabilities, strict=True))
     return np.array([sum(p for a, p in law if m in a) for m in range(n_states)])
+
+
+def planted(seed, n_states, scale=1.0):
+    """A pairwise model with Gaussian factors."""
+    rng = np.random.default_rng(seed)
+    table = rng.normal(size=(n_states, n_states)) * scale
+    return PairwiseSupports(rng.normal(size=n_states) * scale / 2, (table + table.T) / 2)
+
+
+def boltzmann_machine():
+    """The four units of check C9.2, as a pairwise model."""
+    table = np.zeros((4, 4))
+    table[np.triu_indices(4, 1)] = [0.5, -0.3, 0.2, 0.8, -0.6, 0.4]
+    return PairwiseSupports([-0.5, 0.1, 0.3, -0.2], table + table.T)
+
+
+def draw_rows(supports, law, n, seed):
+    """``n`` supports drawn from an exact law."""
+    return supports[np.random.default_rng(seed).choice(len(law), n, p=law)]
+
+
+def divergence(law, factors, size):
+    """KL(law || pairwise model with these factors) over the supports of one size, in nats."""
+    fitted = enumerate_supports(PairwiseSupports(*factors), size)[1]
+    used = law > 0
+    return float((law[used] * np.log(law[used] / fitted[used])).sum())

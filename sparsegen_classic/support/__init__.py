@@ -8,7 +8,9 @@ is atom ``m`` with a positive coefficient, ``n_components + m`` the same atom wi
 is small, and :func:`matching_rows` and :func:`largest_overlaps` say how new the drawn supports are.
 """
 
+from sparsegen_classic.support.annealed import LogPartition, log_partition
 from sparsegen_classic.support.contrastive import fit_contrastive_divergence
+from sparsegen_classic.support.diagnostics import effective_sample_size, split_rhat
 from sparsegen_classic.support.exact import enumerate_supports
 from sparsegen_classic.support.fitting import fit_pseudo_likelihood
 from sparsegen_classic.support.gibbs import GibbsSampler
@@ -19,13 +21,17 @@ from sparsegen_classic.support.pairwise import PairwiseSupports
 
 __all__ = [
     "GibbsSampler",
+    "LogPartition",
     "MarkovSupports",
     "PairwiseSupports",
+    "effective_sample_size",
     "enumerate_supports",
     "fit_contrastive_divergence",
     "fit_pseudo_likelihood",
     "largest_overlaps",
+    "log_partition",
     "matching_rows",
     "matching_share",
     "pseudo_likelihood",
+    "split_rhat",
 ]

@@ -30,10 +30,11 @@ def factors(
     """Return the factors (n_states,) and (n_states, n_states) as the kernels take them.
 
     The largest of each row is 1: what scales a row changes no conditional probability, and products of
-    such numbers cannot overflow.
+    such numbers cannot overflow. What is possible stays so: no factor is below exp(-700).
     """
     peaks = np.max(log_pair_factors, axis=1, initial=-np.inf)
     table = log_pair_factors - np.where(np.isfinite(peaks), peaks, 0.0)[:, None]
+    table[(table < -700.0) & np.isfinite(table)] = -700.0
     return np.exp(log_factors - log_factors.max()), np.exp(table, out=table)
 
 

@@ -122,8 +122,10 @@ def _moments(rows: NDArray[np.int32], n_states: int) -> NDArray[np.float64]:
 
 
 def _sweep(tables: Any, chains: Any, sizes: Any, generators: Any, n_jobs: int | None) -> None:
+    theta, table = tables
+
     def work(block: slice) -> None:
         uniforms = np.stack([generator.random(chains.shape[1]) for generator in generators[block]])
-        run_chains(*tables, chains[block], sizes[block], uniforms, 1, True)
+        run_chains(theta, table, chains[block], sizes[block], uniforms, 1, True)
 
     for_blocks(work, len(chains), _BLOCK, n_jobs)

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.support._pairwise import check_model, log_weights
 
-_LIMIT = 1_000_000
+LIMIT = 1_000_000
 
 
 def enumerate_supports(model: Any, size: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -49,14 +49,7 @@ def enumerate_supports(model: Any, size: int) -> tuple[NDArray[np.int32], NDArra
     check_model(model)
     n_states = len(model.states_)
     size = check_integer("size", size, 0, n_states, "a support holds each state once")
-    count = comb(n_states, size)
-    if count > _LIMIT:
-        raise ValueError(
-            f"{n_states} states have {count} supports of size={size}, more than {_LIMIT}; use a smaller size,"
-            " fewer states (min_count), or draw supports with GibbsSampler"
-        )
-    flat = chain.from_iterable(combinations(range(n_states), size))
-    indices = np.fromiter(flat, np.int32, count * size).reshape(count, size)
+    indices = all_supports(n_states, size)
     weights = log_weights(model, indices)
     if np.isneginf(weights).all():
         raise ValueError(
@@ -64,3 +57,15 @@ def enumerate_supports(model: Any, size: int) -> tuple[NDArray[np.int32], NDArra
             " smoothing > 0"
         )
     return model.states_[indices], softmax(weights)
+
+
+def all_supports(n_states: int, size: int) -> NDArray[np.int32]:
+    """Return all sets of ``size`` of ``n_states`` indices, in lexicographic order, if they are few enough."""
+    count = comb(n_states, size)
+    if count > LIMIT:
+        raise ValueError(
+            f"{n_states} states have {count} supports of size={size}, more than {LIMIT}; use a smaller size,"
+            " fewer states (min_count), or draw supports with GibbsSampler"
+        )
+    flat = chain.from_iterable(combinations(range(n_states), size))
+    return np.fromiter(flat, np.int32, count * size).reshape(count, size)

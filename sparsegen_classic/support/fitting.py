@@ -138,7 +138,7 @@ class _PseudoLikelihood:
     def penalty(self, x: NDArray[np.float64]) -> float:
         """Return the penalty, in nats an atom."""
         away = x - self.anchor
-        return self.l2 / 2 * (away @ away) / self.n_atoms
+        return float(self.l2 / 2 * (away @ away) / self.n_atoms)
 
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return minus the objective, in nats an atom, and its gradient."""
@@ -183,13 +183,13 @@ def _climb(problem: Any, held_out: Any, patience: int, max_iter: int) -> Fit:
     best: list[Any] = [-np.inf, full.start, 0]  # value, factors, number of steps
 
     def record(x: NDArray[np.float64], value: float) -> None:
-        factors_now = full.unpack(problem.vector(x))
+        theta, table = full.unpack(problem.vector(x))
         step = [-value, full.penalty(problem.vector(x)) - value]
         if held_out is not None:
-            step.append(_mean_of_atoms(held_out, *factors_now, full.n_jobs))
+            step.append(_mean_of_atoms(held_out, theta, table, full.n_jobs))
         steps.append(tuple(step))
         if held_out is None or step[2] > best[0]:
-            best[:] = [step[-1], factors_now, len(steps)]
+            best[:] = [step[-1], (theta, table), len(steps)]
 
     def callback(intermediate_result: OptimizeResult) -> None:
         record(intermediate_result.x, intermediate_result.fun)

@@ -21,7 +21,7 @@ from sparsegen_classic.support._chains import (
     random_starts,
 )
 from sparsegen_classic.support._pairwise import check_model, factors, to_states
-from sparsegen_classic.support.tempering import PairWeights, check_betas, swap, tempered
+from sparsegen_classic.support.tempering import check_betas, pair_sums, swap, tempered
 
 _BLOCK = 64  # chains
 _CHUNK = 64  # sweeps whose uniforms are drawn at a time
@@ -253,7 +253,7 @@ class _Chains:
     def __init__(self, law: Conditioned, betas: NDArray[np.float64], random_scan: bool):
         self.betas, self.random_scan = betas, random_scan
         self.factors = [factors(law.log_factors_, tempered(law.log_pair_factors_, beta)) for beta in betas]
-        self.pair_weights = PairWeights(law.log_pair_factors_)
+        self.log_pair_factors = law.log_pair_factors_
 
     def run(
         self, replicas: NDArray[np.int32], generators: Sequence[np.random.Generator], sweeps: int
@@ -289,7 +289,6 @@ class _Chains:
             for b, replica in enumerate(replicas):
                 own = np.ascontiguousarray(uniforms[:, b * width : (b + 1) * width])
                 run_chains(*self.factors[b], replica, sizes, own, 1, self.random_scan)
-            accepted += swap(
-                replicas, self.pair_weights(replicas), self.betas, uniforms[:, n_betas * width :]
-            )
+            sums = pair_sums(self.log_pair_factors, replicas)
+            accepted += swap(replicas, sums, self.betas, uniforms[:, n_betas * width :])
         return accepted

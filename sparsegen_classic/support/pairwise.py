@@ -67,7 +67,8 @@ class PairwiseSupports:
             raise ValueError(
                 f"supports must be a 2-D array of integer states, got {rows.dtype}, {rows.shape}"
             )
-        self.supports_ = to_indices(np.sort(rows, axis=1)[:, ::-1], self.states_)
+        order = np.argsort(np.where(rows < 0, np.iinfo(rows.dtype).max, rows), axis=1)  # padding last
+        self.supports_ = to_indices(np.take_along_axis(rows, order, axis=1), self.states_)
         if (self.supports_ == n_states).any():
             raise ValueError("supports must hold states of the model alone, got others; leave those rows out")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,16 +30,11 @@ def tempered(log_pair_factors: NDArray[np.float64], beta: float) -> NDArray[np.f
     return np.where(np.eye(len(log_pair_factors), dtype=bool), -np.inf, 0.0)
 
 
-class PairWeights:
-    """Sums of the pair factors of supports: the energies that swaps compare, with the sign turned."""
-
-    def __init__(self, log_pair_factors: NDArray[np.float64]):
-        self.log_factors_ = np.zeros(len(log_pair_factors))
-        self.log_pair_factors_ = log_pair_factors
-
-    def __call__(self, indices: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return the sums (...,) for index rows (..., k)."""
-        return log_weights(self, indices.reshape(-1, indices.shape[-1])).reshape(indices.shape[:-1])
+def pair_sums(log_pair_factors: NDArray[np.float64], indices: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the pair factors of index rows (..., k), summed: minus the energy that swaps compare."""
+    pairs = SimpleNamespace(log_factors_=np.zeros(len(log_pair_factors)), log_pair_factors_=log_pair_factors)
+    rows = indices.reshape(prod(indices.shape[:-1]), indices.shape[-1])
+    return log_weights(pairs, rows).reshape(indices.shape[:-1])
 
 
 def swap(
