@@ -87,7 +87,7 @@ def smooth(probe: Probe, x: Array, y: Array) -> NDArray[np.bool_]:
         good = (np.abs(norm - constraint.k) > margin * scale) & (
             (np.abs(rows - level) > margin * scale[:, None]) | (level == 0)
         ).all(axis=1)
-        return constraint.unrows(np.broadcast_to(good[:, None], rows.shape), x.shape)
+        return constraint.unrows(np.broadcast_to(good[:, None], rows.shape), x.shape) & (x != 0)
     return np.broadcast_to((x != 0) & (not has_ties(probe, x)), x.shape)
 
 

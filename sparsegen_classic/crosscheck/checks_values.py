@@ -16,8 +16,10 @@ from sparsegen_classic.crosscheck.checks import (
     property_check,
 )
 from sparsegen_classic.crosscheck.constraints import KeepLargest
+from sparsegen_classic.crosscheck.constraints_stripe import Stripe
 from sparsegen_classic.crosscheck.inputs import mostly_zero, ordinary, roomy_shape, scaled
 from sparsegen_classic.crosscheck.probe import Probe
+from sparsegen_classic.crosscheck.verdicts import Verdict
 
 Array = NDArray[np.float64]
 
@@ -177,11 +179,19 @@ def _no_projection(probe: Probe) -> str | None:
     return None if probe.constraint.projection else f"{probe.constraint.name} is no projection"
 
 
+def _objective(probe: Probe, rng: np.random.Generator) -> Verdict:
+    if not isinstance(probe.constraint, Stripe):
+        return Verdict("objective", "skip", f"{probe.constraint.name} has one right answer")
+    shares = [probe.constraint.share(x, probe(x)) for x in map(probe.quantised, plain(probe, rng))]
+    return Verdict("objective", "note", f"keeps {min(shares):.1%} of what the certificate allows")
+
+
 OUTPUT = property_check(
     "output", "one array of the right kind and shape", _output, lambda probe, rng: [next(typical(probe, rng))]
 )
 VALUES = [
     property_check("values", "the answers of the reference", against_reference, typical),
+    Check("objective", "as much energy as possible is kept", _objective, needs=("values",)),
     property_check("answer-dtype", "the answer is as precise as the input", _answer_dtype, plain),
     property_check("feasible", "the constraint holds", _feasible, typical, skip=_if_scalar),
     property_check("kept", "the largest entries are kept", _kept, typical, skip=_unless_hard),

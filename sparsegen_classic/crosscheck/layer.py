@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +20,7 @@ from sparsegen_classic.crosscheck.constraints import LAYOUTS, Constraint, KeepLa
 from sparsegen_classic.crosscheck.constraints_l1 import L1Ball, L1Penalty, SoftThreshold
 from sparsegen_classic.crosscheck.constraints_stripe import Stripe
 from sparsegen_classic.crosscheck.diagnosis import diagnose
+from sparsegen_classic.crosscheck.factories import name_of, open_layer
 from sparsegen_classic.crosscheck.inputs import small_shape
 from sparsegen_classic.crosscheck.probe import LayerError, Probe
 from sparsegen_classic.crosscheck.verdicts import LayerReport, Verdict
@@ -123,9 +122,9 @@ def crosscheck_layer(
     Notes
     -----
     Every failure comes with the input that is worst and the smallest one found that still fails. Ties may be
-    broken in any way. "stripe" has no unique answer; it must be feasible and keep 90 % of the energy that the
-    certificate allows. A layer that hangs, hangs this call, too: the command ``sparsegen-classic crosscheck``
-    runs it in a process of its own with a time limit.
+    broken in any way. "stripe" has no unique answer; it must be feasible and keep 90 % of the energy that
+    choosing by size keeps; its distance from the certified bound is a note. A layer that hangs, hangs this
+    call, too: the command ``sparsegen-classic crosscheck`` runs it in a process of its own with a time limit.
 
     Examples
     --------
@@ -158,12 +157,10 @@ def crosscheck_layer(
     start = time.perf_counter()
     name = name_of(layer)
     try:
-        make, probe = _open(layer, rule, shape, vary, framework, device, rtol)
+        probe = _open(layer, rule, shape, vary, framework, device, rtol)
     except LayerError as error:
         verdicts: tuple[Verdict, ...] = (Verdict("output", "fail", f"the layer cannot be made: it {error}"),)
         return LayerReport(name, "?", constraint, rule.k, layout, tuple(shape or ()), verdicts)
-    if make is not None:
-        probe.with_k = functools.partial(_with_k, make, probe)
     verdicts = tuple(run_checks(probe, plan, random_state, time_limit, start, verbose))
     failed = {v.check for v in verdicts if v.status == "fail"}
     diagnosis = diagnose(probe, spawn_generators(random_state, 1)[0]) if "values" in failed else ""
@@ -258,23 +255,13 @@ def run_checks(
     bar.close()
 
 
-def name_of(layer: Any) -> str:
-    """Return what to call a layer."""
-    if isinstance(layer, str | os.PathLike):
-        return os.path.basename(os.fspath(layer))
-    while isinstance(layer, functools.partial):
-        layer = layer.func
-    return getattr(layer, "__name__", type(layer).__name__)
-
-
 def _open(
     layer: Any, rule: Constraint, shape: Any, vary: str | None, framework: str, device: Any, rtol: Any
-) -> tuple[Callable[[Any], Adapter] | None, Probe]:
-    """Return how to make the layer for another k, if that is possible, and the probe for this one."""
+) -> Probe:
+    """Return the probe of a layer: its adapter, the shapes of inputs, and how to make it for another k."""
     letters = "NC" if rule.layout == "flat" else rule.layout
     trial = tuple(shape or (_SIZES[a] for a in letters))
-    make = _factory(layer, lambda made: adapter_of(made, framework, device, trial))
-    adapter = adapter_of(layer, framework, device, trial) if make is None else make(rule.k)
+    adapter, make = open_layer(layer, rule.k, lambda made: adapter_of(made, framework, device, trial))
     if vary is None:
         vary = letters
     elif not set(vary) <= set(letters):
@@ -294,7 +281,10 @@ def _open(
             f"got {rule.k}; give a larger shape"
         )
     dtype = "float32" if "float32" in adapter.dtypes else adapter.dtypes[-1]
-    return make, Probe(adapter, rule, full, small_shape(rule, full, vary), vary, dtype, rtol=rtol)
+    probe = Probe(adapter, rule, full, small_shape(rule, full, vary), vary, dtype, rtol=rtol)
+    if make is not None:
+        probe.with_k = functools.partial(_with_k, make, probe)
+    return probe
 
 
 def _full_shape(shape: Any, letters: str, fixed: tuple[int | None, ...] | None) -> tuple[int, ...]:
@@ -307,29 +297,6 @@ def _full_shape(shape: Any, letters: str, fixed: tuple[int | None, ...] | None) 
         if n is not None and n != size:
             raise ValueError(f"shape must have {n} at {letter}, which the layer fixes, got {full}")
     return full
-
-
-def _factory(layer: Any, adapt: Callable[[Any], Adapter]) -> Callable[[Any], Adapter] | None:
-    """Return a maker of layers for classes and for functions of (x, k); None for a finished layer."""
-    if not (inspect.isclass(layer) or inspect.isfunction(layer)):
-        return None
-    new: Callable[..., Any] = layer
-    try:
-        parameters = inspect.signature(layer).parameters
-    except ValueError:
-        return None
-    if inspect.isfunction(layer):
-        if "k" not in list(parameters)[1:]:
-            return None
-        return lambda k: adapt(functools.partial(layer, k=k))
-
-    def build(k: Any) -> Adapter:
-        guard = Probe(Adapter(layer), None, (), (), "", "float32")  # type: ignore[arg-type]
-        with guard.guarded():
-            made = new(k=k) if "k" in parameters else new(k) if parameters else new()
-        return adapt(made)
-
-    return build
 
 
 def _with_k(make: Callable[[Any], Adapter], probe: Probe, k: Any) -> Probe:

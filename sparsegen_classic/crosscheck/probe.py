@@ -23,6 +23,23 @@ class LayerError(Exception):
     """The layer raised, or what it returned is no answer at all."""
 
 
+@contextlib.contextmanager
+def guarded(printed: list[str]) -> Iterator[None]:
+    """Turn what the user's code raises into a LayerError, keep what it prints, be silent on its warnings."""
+    out = io.StringIO()
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.redirect_stdout(out):
+            warnings.simplefilter("ignore")
+            yield
+    except LayerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise LayerError(f"raises {type(error).__name__}: {_brief(error)}{_where(error)}") from error
+    finally:
+        if out.getvalue():
+            printed.append(out.getvalue())
+
+
 @dataclass
 class Probe:
     """A layer, its constraint and what the inputs may look like.
@@ -94,21 +111,9 @@ class Probe:
             raise LayerError(f"returns shape {array.shape} for an input of shape {shape}")
         return array, dtype
 
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> contextlib.AbstractContextManager[None]:
         """Catch what the user's code raises, prints and warns of."""
-        out = io.StringIO()
-        try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.redirect_stdout(out):
-                warnings.simplefilter("ignore")
-                yield
-        except LayerError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise LayerError(f"raises {type(error).__name__}: {_brief(error)}{_where(error)}") from error
-        finally:
-            if out.getvalue():
-                self.printed.append(out.getvalue())
+        return guarded(self.printed)
 
     def vjp(self, x: Array, grad: Array | None, dtype: str | None = None) -> Array:
         """Return the layer's gradient of sum(grad * layer(x))."""
