@@ -23,7 +23,7 @@ FLOORS = [
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of a floor do not use each other, but for this
-SIDEWAYS = {("dictionary", "pursuit"), ("plots_convolutional", "plots"), ("reports", "plots")}
+SIDEWAYS = {("dictionary", "pursuit"), ("plots_convolutional", "plots"), ("reports", "plots"), ("plots_encoder", "reports")}
 HEAVY = ("matplotlib", "pgmpy", "torch", "dask")
 WANTS_TORCH = "neural"  # the one room that nobody enters without wanting torch
 

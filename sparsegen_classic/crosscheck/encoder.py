@@ -211,7 +211,7 @@ class _Check:
     def _layer(self, i: int, signals: Floats, z: Floats) -> None:
         """Compare one layer with thresholding or with the lasso, on the maps before it as they are."""
         d, lam, allowed, name = self.asked.dictionaries[i], self.asked.thresholds[i], None, self._name(i)
-        held = None
+        held, causes = None, []
         if (lam > 0).all():
             reference = LassoReference(d, lam, self.asked.positive)
             held = reference.hold(signals, z, self.max_iterations, self.n_jobs)
@@ -223,7 +223,7 @@ class _Check:
             if wrong:
                 message = f"{name}differs by {error:.2g} from the largest map, rounding is {allowed:.1g}"
                 self.failures.append(Finding("values", message))
-                self._causes(name, threshold_causes(d, lam, signals, z))
+                causes = threshold_causes(d, lam, signals, z)
         else:
             assert held is not None
             ours, wrong = held.maps, self._judge(name, held)
@@ -231,8 +231,9 @@ class _Check:
                 self.recognised = ", ".join(filter(None, (self.recognised, name + held.equals)))
             if wrong:
                 same = float(lam[0]) if np.ptp(lam) == 0 else None
-                self._causes(name, lasso_causes(reference, signals, z, ours, same))
-        self._add(i, d, z, ours, held, allowed, wrong)
+                causes = lasso_causes(reference, signals, z, ours, same)
+        self.failures += [Finding(cause.name, name + cause.message) for cause in causes]
+        self._add(i, d, z, ours, held, allowed, wrong and not causes)
 
     def _greedy(self, z: Floats) -> None:
         assert self.asked.k is not None
@@ -270,9 +271,9 @@ class _Check:
         if most[image] <= self.tol:
             return False
         least = max(float((held.objective - held.reference)[image] / held.reference[image]), 0.0)
-        span = dict.fromkeys((f"{least:.2%}", f"{most[image]:.2%}"))
+        span = dict.fromkeys(f"{100 * share:.3g}%" for share in (least, most[image]))
         message = f"{name}the objective is {' to '.join(span)} above the optimum on image {image}"
-        message += f" (certified), allowed {self.tol:.2%}"
+        message += f" (certified), allowed {100 * self.tol:.3g}%"
         self.failures.append(Finding("objective", message))
         return True
 
@@ -281,12 +282,9 @@ class _Check:
     def _name(self, i: int) -> str:
         return f"layer {i + 1}: " if len(self.asked.dictionaries) > 1 else ""
 
-    def _causes(self, name: str, causes: list[Finding]) -> None:
-        self.failures += [Finding(cause.name, name + cause.message) for cause in causes]
-
     def _add(
         self, i: int, d: ConvDictionary, z: Floats, ours: Floats, held: Held | None, allowed: float | None,
-        wrong: bool,
+        unexplained: bool,
     ) -> None:  # fmt: skip
         z, full = np.where(np.abs(z) > _TINY * np.abs(z).max(), z, 0.0), z
         small = 1 - np.count_nonzero(z) / max(int(np.count_nonzero(full)), 1)
@@ -298,7 +296,7 @@ class _Check:
         dead = tuple(dead_maps(z, ours))
         if dead:
             found = dead_finding(list(dead), ours, self._name(i))
-            (self.failures if wrong else self.notes).append(found)
+            (self.failures if unexplained else self.notes).append(found)
         mu = d.mutual_coherence()
         self.layers.append(
             EncoderLayer(

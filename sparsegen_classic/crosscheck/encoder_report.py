@@ -157,8 +157,8 @@ class EncoderLayer:
         assert self.excess is not None
         most = float(self.excess.max())
         above = (
-            f"proven at most {most:.2%} above the optimum" if self.certified
-            else f"{most:.2%} above OMP (no certificate exists)"
+            f"proven at most {100 * most:.3g}% above the optimum" if self.certified
+            else f"{100 * most:.3g}% above OMP (no certificate exists)"
         )  # fmt: skip
         mean = f"{self.objective.mean():.6g}, reference {self.reference.mean():.6g}"
         rows = [("objective", f"{mean}; {above}")]
