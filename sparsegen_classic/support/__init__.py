@@ -18,6 +18,7 @@ from sparsegen_classic.support.likelihood import pseudo_likelihood
 from sparsegen_classic.support.markov import MarkovSupports
 from sparsegen_classic.support.novelty import largest_overlaps, matching_rows, matching_share
 from sparsegen_classic.support.pairwise import PairwiseSupports
+from sparsegen_classic.support.pgmpy_bridge import from_pgmpy, to_pgmpy
 
 __all__ = [
     "GibbsSampler",
@@ -28,10 +29,12 @@ __all__ = [
     "enumerate_supports",
     "fit_contrastive_divergence",
     "fit_pseudo_likelihood",
+    "from_pgmpy",
     "largest_overlaps",
     "log_partition",
     "matching_rows",
     "matching_share",
     "pseudo_likelihood",
     "split_rhat",
+    "to_pgmpy",
 ]
