@@ -3,6 +3,7 @@
 import click
 
 from sparsegen_classic._version import __version__
+from sparsegen_classic.cli.crosscheck_encoder import crosscheck_encoder
 from sparsegen_classic.cli.csc import csc
 from sparsegen_classic.cli.demo import demo
 from sparsegen_classic.cli.denoise import denoise
@@ -29,5 +30,17 @@ def main() -> None:
     """
 
 
-for command in (csc, demo, fit, sample, info, learn_dictionary, encode, reconstruct, denoise, inpaint):
+for command in (
+    csc,
+    crosscheck_encoder,
+    demo,
+    fit,
+    sample,
+    info,
+    learn_dictionary,
+    encode,
+    reconstruct,
+    denoise,
+    inpaint,
+):
     main.add_command(command)
