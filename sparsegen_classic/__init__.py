@@ -102,7 +102,7 @@ if TYPE_CHECKING:
         subspace_pursuit,
         thresholding,
     )
-    from sparsegen_classic.reports import Report
+    from sparsegen_classic.reports import Report, evaluation_report
     from sparsegen_classic.restoration import denoise, estimate_sigma, inpaint
     from sparsegen_classic.support import GibbsSampler, MarkovSupports
 
@@ -171,7 +171,7 @@ _HOME = {
         "subspace_pursuit",
         "thresholding",
     ),
-    "reports": ("Report",),
+    "reports": ("Report", "evaluation_report"),
     "restoration": ("denoise", "estimate_sigma", "inpaint"),
     "support": ("GibbsSampler", "MarkovSupports"),
 }

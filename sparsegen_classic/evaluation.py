@@ -136,8 +136,8 @@ def _encode(generator: SparseImageGenerator, images: NDArray[np.float32], labels
         if labels is None or found.shape != (len(flat),) or not np.isin(found, generator.classes_).all():
             names = ", ".join(map(str, generator.classes_))
             raise ValueError(
-                f"{what} must be one of the classes {names} for each of the {len(flat)} images, for this is a "
-                "model per class; got "
+                f"{what} must be one of the classes {names} for each of the {len(flat)} images, for this is "
+                "a model per class; got "
                 + ("None" if labels is None else f"shape {found.shape} of {found.dtype}")
             )
         rows = [np.flatnonzero(found == class_) for class_ in generator.classes_]

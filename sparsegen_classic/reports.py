@@ -1,4 +1,4 @@
-"""Reports: one self-contained HTML page of text, tables and pictures."""
+"""Reports: one self-contained HTML page of text, tables and pictures; that of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sparsegen_classic._files import atomic_write
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic._version import __version__
+from sparsegen_classic.metrics.evaluation import CONTROL, FIGURES, SAMPLES, Evaluation
+from sparsegen_classic.plots import plot_images, plot_neighbours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Report"]
+__all__ = ["Report", "evaluation_report"]
+
+_SHEET, _SMALL, _PAIRS = 100, 30, 30  # images on a sheet of samples, of a control, and pairs of neighbours
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
@@ -201,10 +208,151 @@ def _paragraph(text: str) -> str:
     return f"<p>{escape(str(text)).replace(chr(10), '<br>')}</p>"
 
 
+class _Number(str):
+    """A number that is text already; it stands to the right like others."""
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "<td></td>"
+    if isinstance(value, _Number):
+        return f'<td class="number">{escape(value)}</td>'
     if isinstance(value, Real) and not isinstance(value, bool):
         shown = f"{value:,}" if isinstance(value, Integral) else f"{value:.4g}"
         return f'<td class="number">{shown}</td>'
     return f"<td>{escape(str(value))}</td>"
+
+
+def evaluation_report(evaluation: Evaluation, title: str = "Samples measured", command: str = "") -> Report:
+    """Return the page of an evaluation: what it says in words, its table, and the pictures.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Of :func:`evaluate` or :func:`evaluate_generator`.
+    title : str, default="Samples measured"
+        Title of the page.
+    command : str, default=""
+        How it was made, for those who want to do it again.
+
+    Returns
+    -------
+    Report
+        Write it with ``.write(path)``.
+
+    Examples
+    --------
+    >>> from sparsegen_classic import evaluate, open_images
+    >>> from sparsegen_classic.reports import evaluation_report
+    >>> digits = open_images("digits").images
+    >>> result = evaluate({"halves": digits[:200] / 2}, digits[:1200], digits[1200:])
+    >>> "Nearest training images of halves" in evaluation_report(result).html()
+    True
+    """
+    names = evaluation.names(SAMPLES)
+    report = Report(title, f"{', '.join(names)} beside real images, copies of them and noise.")
+    for name in names:
+        report.heading(f"What the figures say of {name}")
+        report.paragraph("\n".join(evaluation.verdict(name)))
+    _add_figures(report, evaluation)
+    for name in names:
+        _add_sheet(report, f"Images of {name}", evaluation.images[name], _SHEET)
+    _add_sheet(report, "Real images, held out", evaluation.held_out, _SHEET)
+    for name in names:
+        _add_neighbours(report, evaluation, name)
+    _add_distances(report, evaluation)
+    if evaluation.supports:
+        _add_supports(report, evaluation)
+    header, rows = evaluation.class_table()
+    if rows:
+        report.heading("Classes, as the network sees them").table(header, rows)
+    for name in evaluation.names(CONTROL):
+        _add_sheet(report, f"Control: {name}", evaluation.images[name], _SMALL)
+    report.heading("Settings")
+    return report.code(
+        "\n".join([*([command] if command else []), *(f"{k}: {v}" for k, v in evaluation.settings.items())])
+    )
+
+
+def _add_figures(report: Report, evaluation: Evaluation) -> None:
+    header, rows = evaluation.table()
+    report.heading("Figures")
+    report.paragraph(
+        "The rows of real images are what the best generator could reach; copies show which figures praise a "
+        "generator that has learned the training images by heart; noise shows what bad samples get."
+    )
+    report.table(header, [[row[0], *map(_Number, row[1:])] for row in rows])
+    known = {name: meaning for name, _, meaning in FIGURES.values()}
+    report.table(["figure", "what it is"], [[name, known[name]] for name in header[1:]])
+
+
+def _add_sheet(report: Report, heading: str, images: NDArray[np.float32], n_shown: int) -> None:
+    shown = images[np.linspace(0, len(images) - 1, min(n_shown, len(images))).astype(int)]
+    report.heading(heading)
+    _add_and_close(
+        report, plot_images(shown, n_columns=10), f"{len(shown)} of {len(images):,}, evenly spaced"
+    )
+
+
+def _add_neighbours(report: Report, evaluation: Evaluation, name: str) -> None:
+    images, copies = evaluation.images[name], evaluation.sets[name].copies
+    n = min(_PAIRS, len(images))
+    order = np.argsort(copies.distances, kind="stable")
+    report.heading(f"Nearest training images of {name}")
+    for rows, caption in (
+        (np.linspace(0, len(images) - 1, n).astype(int), "evenly spaced samples"),
+        (order[:n], "the samples that are nearest to a training image of all: copies would be here"),
+    ):
+        pairs = plot_neighbours(images[rows], evaluation.training[copies.nearest[rows]])
+        _add_and_close(report, pairs, f"{caption}; nearest {evaluation.settings['copy_test']}")
+
+
+def _add_distances(report: Report, evaluation: Evaluation) -> None:
+    import matplotlib.pyplot as plt
+
+    parts = {name: evaluation.sets[name].copies for name in evaluation.names(SAMPLES)}
+    held_out = next(iter(parts.values())).held_out_distances
+    together = np.concatenate([held_out, *(part.distances for part in parts.values())])
+    edges = np.linspace(0, np.quantile(together, 0.999), 80).tolist()
+    figure, ax = plt.subplots(figsize=(8, 3.5), layout="constrained")
+    ax.hist(held_out, edges, density=True, color="0.8", label="held-out images")
+    for name, part in parts.items():
+        ax.hist(part.distances, edges, density=True, histtype="step", linewidth=1.5, label=name)
+    ax.set(xlabel="distance to the nearest training image", ylabel="density")
+    ax.legend()
+    report.heading("Distances to the training images")
+    copies = "; ".join(f"{name}: copy P {part.probability:.3f}" for name, part in parts.items())
+    _add_and_close(report, figure, f"Curves to the left of the grey are suspect. {copies}.")
+
+
+def _add_supports(report: Report, evaluation: Evaluation) -> None:
+    import matplotlib.pyplot as plt
+
+    for name, part in evaluation.supports.items():
+        figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
+        at = np.arange(len(part.overlaps))
+        ax.bar(at - 0.2, part.overlaps, 0.4, label=name)
+        if part.real_overlaps is not None:
+            ax.bar(at + 0.2, part.real_overlaps, 0.4, color="0.7", label="held-out images")
+        ax.set(xlabel="most atoms shared with one training support", ylabel="share", xticks=at)
+        ax.legend()
+        report.heading(f"Supports of {name}")
+        caption = f"{part.in_training:.2%} of the supports equal that of a training image."
+        _add_and_close(report, figure, caption)
+        report.table(
+            ["moments of supports, sampled against training", ""],
+            [
+                ["root mean square error of the frequencies of atoms", part.state_error],
+                ["the same for two sets of one law", part.state_noise],
+                ["correlation of the frequencies of pairs", part.pair_correlation],
+                ["mean number of atoms, sampled", float(part.sizes @ np.arange(len(part.sizes)))],
+                ["mean number of atoms, training", float(part.real_sizes @ np.arange(len(part.real_sizes)))],
+            ],
+        )
+
+
+def _add_and_close(report: Report, picture: Any, caption: str) -> None:
+    import matplotlib.pyplot as plt
+
+    report.figure(picture, caption)
+    plt.close(picture.figure.figure)

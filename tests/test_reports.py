@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsegen_classic.reports import Report
+from sparsegen_classic import evaluate, open_images
+from sparsegen_classic.reports import Report, evaluation_report
 
 VOID = {"meta", "img", "br"}
 
@@ -114,3 +115,26 @@ def test_errors_name_the_rule(tmp_path):
     with pytest.raises(ValueError, match="dpi must be at least 10"):
         Report("t").figure(plt.figure(), dpi=1)
     plt.close("all")
+
+
+def test_the_page_of_an_evaluation_shows_all_of_it(tmp_path):
+    images = open_images("digits").images
+    controls = {"mirrored": images[:40, :, ::-1]}
+    result = evaluate({"one & two": images[:40]}, images[:1200], images[1200:], controls=controls)
+    report = evaluation_report(result, "Digits measured", "the command")
+    page = Page(report.write(tmp_path / "page.html").read_text(encoding="utf-8"))
+    text = [part.strip() for part in page.text]
+    for heading in (
+        "What the figures say of one & two",
+        "Figures",
+        "Images of one & two",
+        "Control: mirrored",
+    ):
+        assert heading in text
+    for name in (*result.sets, "Digits measured"):
+        assert name in text
+    assert any("the command" in part for part in page.text)
+    assert any(sentence in part for part in page.text for sentence in result.verdict("one & two"))
+    # sheets of samples and real images, two of neighbours, a histogram, three controls
+    assert page.seen.count("img") == 8
+    assert plt.get_fignums() == []

@@ -3,11 +3,13 @@
 import click
 
 from sparsegen_classic._version import __version__
+from sparsegen_classic.cli.crosscheck import crosscheck
 from sparsegen_classic.cli.crosscheck_encoder import crosscheck_encoder
 from sparsegen_classic.cli.csc import csc
 from sparsegen_classic.cli.demo import demo
 from sparsegen_classic.cli.denoise import denoise
 from sparsegen_classic.cli.encode import encode
+from sparsegen_classic.cli.evaluate import evaluate
 from sparsegen_classic.cli.fit import fit
 from sparsegen_classic.cli.info import info
 from sparsegen_classic.cli.inpaint import inpaint
@@ -32,10 +34,12 @@ def main() -> None:
 
 for command in (
     csc,
+    crosscheck,
     crosscheck_encoder,
     demo,
     fit,
     sample,
+    evaluate,
     info,
     learn_dictionary,
     encode,

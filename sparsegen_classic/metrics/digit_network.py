@@ -38,7 +38,7 @@ class DigitNetwork:
 
     Raises
     ------
-    RuntimeError
+    OSError
         If the file of weights is not the one this version was made with.
 
     Examples
@@ -141,7 +141,7 @@ def _load_weights() -> dict[str, NDArray[np.float32]]:
     content = _FILE.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != _SHA256:
-        raise RuntimeError(
+        raise OSError(
             f"{_FILE.name} has SHA-256 {found}, not {_SHA256}: its features would be others; install the "
             "package again"
         )

@@ -122,7 +122,7 @@ class Evaluation:
         kinds = [None, *(part.kind for part in self.sets.values())]
         text = []
         for i, line in enumerate(lines):
-            if i and kinds[i] != kinds[i - 1]:
+            if i > 1 and kinds[i] != kinds[i - 1]:
                 text.append("")
             cells = [line[0].ljust(widths[0])]
             cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]

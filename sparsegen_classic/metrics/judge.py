@@ -167,9 +167,8 @@ class _Judge:
         self._features = features
         self.directions = state
         self.training = self.project(training)
-        distances = nearest_images(self.project(held_out), self.training, n_jobs=n_jobs)[1]
-        self.held_out_distances = distances
-        if (known := float((distances == 0).mean())) > 0.01:
+        self.held_out_distances = nearest_images(self.project(held_out), self.training, n_jobs=n_jobs)[1]
+        if (known := _share_among(held_out, training)) > 0.01:
             warnings.warn(
                 f"{known:.1%} of the held-out images equal a training image; the copy test needs images that "
                 "the model has not seen",
@@ -248,6 +247,12 @@ class _Judge:
         else:
             nearest, distances = _nearest_others(self.training, left_out, self.n_jobs)
         return compare_distances(distances, self.held_out_distances, nearest)
+
+
+def _share_among(images: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    """Return the share of images that equal one of the others, pixel by pixel."""
+    known = {hash(other.tobytes()) for other in others}
+    return sum(hash(image.tobytes()) in known for image in images) / len(images)
 
 
 def _choose_network(features: Any, images: NDArray[np.float32], n_jobs: int | None) -> DigitNetwork | None:

@@ -75,7 +75,7 @@ def test_a_changed_file_is_refused(tmp_path, monkeypatch):
     (tmp_path / "digit_network.npz").write_bytes(content)
     monkeypatch.setattr(digit_network, "_FILE", tmp_path / "digit_network.npz")
     digit_network._load_weights.cache_clear()
-    with pytest.raises(RuntimeError, match="has SHA-256 .* install the package again"):
+    with pytest.raises(OSError, match="has SHA-256 .* install the package again"):
         DigitNetwork()
     monkeypatch.undo()
     digit_network._load_weights.cache_clear()

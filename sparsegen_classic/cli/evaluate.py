@@ -1,0 +1,212 @@
+"""``sparsegen-classic evaluate``."""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparsegen_classic.cli._common import common_options, guarded, image_options, report, resolve_seed
+
+_SET_ASIDE, _MOST = 0.2, 10_000  # share and number of images that become the held-out ones
+
+
+@click.command()
+@click.argument("candidate", metavar="MODEL|SAMPLES")
+@click.option("--against", required=True, metavar="SOURCE", help="The images that the model was fitted on.")
+@click.option(
+    "--held-out",
+    metavar="SOURCE",
+    help="Real images it has not seen.  [default: the test split of an idx directory]",
+)
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="NAME=SAMPLES",
+    help="A further set of samples for the same table; may be given several times.",
+)
+@click.option(
+    "-n",
+    "--n-samples",
+    type=click.IntRange(10),
+    default=10_000,
+    show_default=True,
+    help="Images to draw from MODEL; of SAMPLES so many at most.",
+)
+@click.option(
+    "--features",
+    type=click.Choice(["auto", "digits", "pca"]),
+    default="auto",
+    show_default=True,
+    help="Where distances are measured; auto is the digit network for 28x28 grey images.",
+)
+@click.option("--report", "page", metavar="HTML", help="Write a self-contained page with the pictures.")
+@click.option("--mode", type=click.Choice(["L", "RGB"]), help="Grey or colour.  [default: as MODEL, or L]")
+@image_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common_options
+@guarded
+def evaluate(candidate: str, against: str, page: str | None, **options: Any) -> None:
+    """Measure what MODEL draws, or a folder or file of SAMPLES, beside real images, copies and noise.
+
+    The table holds Frechet, kernel and sliced Wasserstein distance, precision, recall, density, coverage,
+    NDB, class statistics (28x28 digits) and the copy test. Sizes of images follow MODEL unless --size is
+    given. A model needs held-out images: the copy test is blind to images it was fitted on.
+
+    \b
+    Examples:
+      sparsegen-classic evaluate mnist.npz --against mnist/ --report mnist.html
+      sparsegen-classic evaluate samples.npz --against mnist/ -n 2000 --json
+      sparsegen-classic evaluate faces.npz --against train/ --held-out test/ --also gan=gan_samples/
+    """
+    import numpy as np
+
+    from sparsegen_classic._files import check_output
+    from sparsegen_classic.metrics import evaluate as evaluate_sets
+    from sparsegen_classic.reports import evaluation_report
+
+    force, loud, start = options["force"], not options["quiet"], time.perf_counter()
+    if page:
+        check_output(page, force)
+        if Path(page).suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"--report must end in .html, got {page}")
+    seed = resolve_seed(options["seed"])
+    rng = np.random.default_rng(seed)
+    generator = _load_generator(candidate) if _is_model(candidate) else None
+    shape = None if generator is None else generator.image_shape_.tolist()
+    training, held_out, where = _open_real(against, options, shape, generator is not None, rng)
+    others = {name: _open(source, options, shape) for name, source in map(_named, options["also"])}
+    shared = {key: options[key] for key in ("features",)} | {"n_jobs": options["jobs"], "verbose": int(loud)}
+    if generator is not None:
+        n = min([options["n_samples"], *map(len, others.values())])
+        result = _evaluate_model(generator, training, held_out, _some(others, n, rng), n, seed, shared)
+    else:
+        sets = {Path(candidate).stem or "samples": _open(candidate, options, None), **others}
+        n = min([options["n_samples"], *map(len, sets.values())])
+        images = _some(sets, n, rng)
+        result = evaluate_sets(images, training.images, held_out.images, random_state=seed, **shared)
+    result.settings.update({"against": against, "held_out": where, "seed": seed})
+    text = f"{result}\n" + "".join(
+        f"\n{name}\n  " + "\n  ".join(result.verdict(name)) for name in result.names("samples")
+    )
+    if page:
+        command = f"sparsegen-classic evaluate {candidate} --against {against} -n {n} --seed {seed}"
+        evaluation_report(result, f"{Path(candidate).name} measured", command).write(page, overwrite=force)
+        text += f"\n\nwrote {page}"
+    found = {"report": page, "seconds": round(time.perf_counter() - start, 2)}
+    report(result.to_dict() | found, text, as_json=options["as_json"], quiet=options["quiet"])
+
+
+def _is_model(path: str) -> bool:
+    """Say whether a file is no file of samples, so that reading it as a model gives the right message."""
+    if Path(path).suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "images.npy" not in archive.namelist()
+
+
+def _load_generator(path: str) -> Any:
+    from sparsegen_classic import SparseImageGenerator, load_model
+
+    generator = load_model(path)
+    if not isinstance(generator, SparseImageGenerator):
+        raise ValueError(
+            f"{path} holds a {type(generator).__name__}, which draws no images; give a model of `fit`"
+        )
+    if len(generator.image_shape_) < 2:
+        raise ValueError(f"{path} was fitted on rows of numbers; only images can be evaluated")
+    return generator
+
+
+def _named(argument: str) -> tuple[str, str]:
+    name, equals, source = argument.partition("=")
+    if not (name and equals and source):
+        raise ValueError(f"--also must be NAME=SAMPLES, e.g. gan=gan_samples/, got {argument!r}")
+    return name, source
+
+
+def _open(source: str, options: dict[str, Any], shape: list[int] | None, split: str = "train") -> Any:
+    """Open images at the size and mode of the model, if there is one."""
+    from sparsegen_classic import open_images
+
+    mode = options["mode"] or ("RGB" if shape and len(shape) == 3 else "L")
+    size = options["size"] or (tuple(shape[:2]) if shape else None)
+    return open_images(
+        source,
+        mode=mode,
+        size=size,
+        split=split,
+        verbose=not options["quiet"],
+        **{name: options[name] for name in ("fit", "background", "errors")},
+    )
+
+
+def _open_real(
+    against: str, options: dict[str, Any], shape: list[int] | None, is_model: bool, rng: Any
+) -> tuple[Any, Any, str]:
+    """Return training and held-out images, and where the latter are from."""
+    from sparsegen_classic import ImageSet
+    from sparsegen_classic.images.idx import is_idx
+
+    def is_split(source: str) -> bool:
+        return Path(source).is_dir() and is_idx(Path(source))
+
+    training = _open(against, options, shape, options["split"])
+    held_out = options["held_out"]
+    if held_out is not None:
+        split = "test" if is_split(held_out) else "train"
+        return training, _open(held_out, options, shape, split), held_out
+    if is_split(against) and options["split"] == "train":
+        return training, _open(against, options, shape, "test"), f"test split of {against}"
+    if is_model:
+        raise ValueError(
+            f"the model may have been fitted on all of {against}, and the copy test needs images that it has "
+            "not seen; give them by --held-out"
+        )
+    n = min(round(_SET_ASIDE * len(training)), _MOST)
+    order = rng.permutation(len(training))
+    where = f"{n} images of {against} set aside at random, which the samples' model may have seen"
+    warnings.warn(f"held-out images: {where}; give others by --held-out", stacklevel=2)
+    return ImageSet(training.images[order[n:]]), ImageSet(training.images[order[:n]]), where
+
+
+def _some(sets: dict[str, Any], n: int, rng: Any) -> dict[str, Any]:
+    """Return ``n`` images of every set, at random where there are more."""
+    return {name: part.images[sorted(rng.choice(len(part), n, replace=False))] for name, part in sets.items()}
+
+
+def _evaluate_model(
+    generator: Any,
+    training: Any,
+    held_out: Any,
+    others: dict[str, Any],
+    n: int,
+    seed: int,
+    shared: dict[str, Any],
+) -> Any:
+    from sparsegen_classic import evaluate_generator
+
+    fitted = sum(generator.summary()["n_images"])
+    if fitted != len(training):
+        warnings.warn(
+            f"the model was fitted on {fitted} images but --against has {len(training)}; the copy test needs "
+            "the images that it was fitted on",
+            stacklevel=2,
+        )
+    generator.set_params(n_jobs=shared["n_jobs"], verbose=shared["verbose"])
+    labels = {"training_labels": training.labels, "held_out_labels": held_out.labels}
+    return evaluate_generator(
+        generator,
+        training.images,
+        held_out.images,
+        n_samples=n,
+        samples=others,
+        name="samples",
+        random_state=seed,
+        **labels,
+        **shared,
+    )

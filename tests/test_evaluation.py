@@ -1,0 +1,115 @@
+"""A generator measured: controls of its own making, and supports beside real ones."""
+
+import numpy as np
+import pytest
+
+from sparsegen_classic import SparseImageGenerator, evaluate_generator, open_images
+from sparsegen_classic._codes import states_from_codes
+from sparsegen_classic.dictionary import KSVD
+
+
+@pytest.fixture(scope="module")
+def data():
+    digits = open_images("digits")
+    order = np.random.default_rng(0).permutation(len(digits))
+    return digits.images[order], digits.labels[order]
+
+
+@pytest.fixture(scope="module")
+def generator(data):
+    images, labels = data
+    return SparseImageGenerator(KSVD(n_components=40, n_nonzero_coefs=4), per_class=True, random_state=0).fit(
+        images[:1200], labels[:1200]
+    )
+
+
+@pytest.fixture(scope="module")
+def result(data, generator):
+    images, labels = data
+    return evaluate_generator(
+        generator,
+        images[:1200],
+        images[1200:],
+        training_labels=labels[:1200],
+        held_out_labels=labels[1200:],
+        n_samples=200,
+        samples={"fresh": images[1200:1400]},
+        random_state=0,
+    )
+
+
+def test_the_rows_of_the_model_stand_in_the_table(result):
+    assert result.names("samples") == ["generator", "fresh"]
+    assert result.names("control") == [
+        "reconstructions",
+        "random combinations",
+        "copies",
+        "independent pixels",
+    ]
+    assert result["random combinations"]["frechet"] > result["reconstructions"]["frechet"]
+
+
+def test_reconstructions_are_training_images_over_the_dictionary(result, data, generator):
+    rebuilt = result.images["reconstructions"].reshape(200, -1)
+    training = data[0][:1200].reshape(1200, -1)
+    distance = np.sqrt(((rebuilt[:, None] - training[None]) ** 2).sum(axis=2)).min(axis=1)
+    typical = np.sqrt(((training[:100, None] - training[None, 100:]) ** 2).sum(axis=2)).min(axis=1)
+    assert np.median(distance) < 0.6 * np.median(typical)
+    # one by hand
+    labels = data[1][:1200]
+    model = 3
+    members = training[labels == model]
+    dictionary, mean = generator.dictionaries_[model], generator.means_[model]
+    expected = np.clip(dictionary.transform(members - mean) @ dictionary.components_ + mean, 0, 1)
+    found = sum(np.isclose(rebuilt, row, atol=1e-5).all(axis=1).any() for row in expected)
+    assert found >= 10  # about a tenth of 200 are threes
+
+
+def test_supports_are_compared_class_by_class(result, data, generator):
+    supports = result.supports["generator"]
+    images, labels = data
+    assert supports.overlaps.sum() == pytest.approx(1)
+    assert supports.sizes @ np.arange(len(supports.sizes)) == pytest.approx(4, abs=0.5)
+    # held-out overlaps by sets
+    shared = []
+    for model in range(10):
+        codes = [
+            generator.dictionaries_[model].transform(
+                part[labels[where] == model].reshape(-1, 64) - generator.means_[model]
+            )
+            for part, where in ((images[:1200], slice(1200)), (images[1200:], slice(1200, None)))
+        ]
+        seen, unseen = ([set(row[row >= 0]) for row in states_from_codes(part)[0]] for part in codes)
+        shared += [max(len(one & other) for other in seen) for one in unseen]
+    expected = np.bincount(shared, minlength=len(supports.real_overlaps)) / len(shared)
+    np.testing.assert_allclose(supports.real_overlaps, expected)
+
+
+def test_the_same_for_any_jobs_and_one_model_needs_no_labels(data):
+    images, _ = data
+    single = SparseImageGenerator(KSVD(n_components=30, n_nonzero_coefs=4), random_state=0).fit(images[:600])
+    results = [
+        evaluate_generator(single, images[:600], images[600:900], n_samples=50, n_jobs=jobs).to_dict()
+        for jobs in (1, 2)
+    ]
+    assert results[0] == results[1]
+    assert results[0]["supports"]["generator"]["real_overlaps"] is not None
+    assert results[0]["settings"]["seed"] == 0
+
+
+def test_missing_labels_and_other_sizes_are_named(data, generator):
+    images, labels = data
+    with pytest.raises(ValueError, match="training_labels must be one of the classes 0, 1, .* got None"):
+        evaluate_generator(generator, images[:1200], images[1200:], n_samples=20)
+    with pytest.raises(ValueError, match=r"got shape \(1200,\)"):
+        evaluate_generator(
+            generator, images[:1200], images[1200:], n_samples=20, training_labels=labels[:1200] + 1
+        )
+    with pytest.raises(
+        ValueError, match="training images must be 8x8, as those that the model was fitted on"
+    ):
+        evaluate_generator(generator, images[:, :4], images[1200:], n_samples=20)
+    without = evaluate_generator(
+        generator, images[:1200], images[1200:], n_samples=20, training_labels=labels[:1200]
+    )
+    assert without.supports["generator"].real_overlaps is None
