@@ -45,3 +45,35 @@ def overlap_rows(codes, support, min_overlap=1):
         if (~np.isnan(row)).sum() >= min_overlap:
             rows.append(row)
     return np.array(rows).reshape(-1, len(support))
+
+
+def weighted_em(X, weights, mean, covariance, strength, prior, n_steps):
+    """EM in which a row counts ``weights`` times: the E step of each row alone, then weighted moments."""
+    for _ in range(n_steps):
+        sums, products, total = np.zeros(len(mean)), np.zeros((len(mean), len(mean))), weights.sum()
+        for row, weight in zip(X, weights, strict=True):
+            seen = ~np.isnan(row)
+            gain = covariance[:, seen] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
+            completed = mean + gain @ (row[seen] - mean[seen])
+            rest = covariance - gain @ covariance[seen]
+            sums += weight * completed
+            products += weight * (np.outer(completed, completed) + rest)
+        mean = sums / total
+        scatter = products - total * np.outer(mean, mean)
+        covariance = (scatter + strength * prior) / (total + strength)
+    return mean, covariance
+
+
+def pairwise_moments(X, weights, strength, prior):
+    """Available-case means, pair weights and shrunk covariances, pair by pair."""
+    seen = ~np.isnan(X)
+    k = X.shape[1]
+    mean = np.array([np.average(X[seen[:, i], i], weights=weights[seen[:, i]]) for i in range(k)])
+    counts, covariance = np.zeros((k, k)), np.zeros((k, k))
+    for i in range(k):
+        for j in range(k):
+            both = seen[:, i] & seen[:, j]
+            counts[i, j] = weights[both].sum()
+            scatter = (weights[both] * (X[both, i] - mean[i]) * (X[both, j] - mean[j])).sum()
+            covariance[i, j] = (scatter + strength * prior[i, j]) / (counts[i, j] + strength)
+    return mean, counts, covariance

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from sparsegen_classic._codes import codes_from_states, states_from_codes
-from sparsegen_classic._kernels.em import SINGULAR, em_gaussian, group_patterns
 from sparsegen_classic._parallel import for_blocks
-from sparsegen_classic._random import RandomState, spawn_generators
+from sparsegen_classic._random import RandomState
 from sparsegen_classic._validation import check_choice, check_integer, check_real
-from sparsegen_classic.coefficients.truncated import draw_positive
+from sparsegen_classic.coefficients.checks import (
+    check_generators,
+    check_group_choice,
+    check_groups,
+    check_states,
+)
+from sparsegen_classic.coefficients.draws import draw_magnitudes, log_density
+from sparsegen_classic.coefficients.moments import Moments, SupportMoments, state_moments
 
 BLOCK = 16  # supports per block
-MEMORY = 6  # past EM steps that the acceleration mixes
 
 
 class GaussianCoefficients(BaseEstimator):
@@ -34,12 +41,24 @@ class GaussianCoefficients(BaseEstimator):
     ----------
     prior_strength : float, default=3.0
         Pseudo-observations of the prior, whose covariance is the diagonal of the states' variances. With 0
-        (maximum likelihood) EM diverges where overlaps are few.
+        (maximum likelihood) EM diverges where overlaps are few. For a group of ``groups`` they are
+        observations of the pooled mean and covariance of all codes instead.
     draw : {"truncated", "gaussian", "clip"}, default="truncated"
         "truncated" draws from the Gaussian restricted to positive coefficients. "gaussian" draws plainly: a
-        negative coefficient flips the sign of its atom. "clip" sets negative ones to zero.
+        negative coefficient flips the sign of its atom. "clip" sets negative ones to zero. Without effect
+        with ``scale="log"``.
+    method : {"em", "pooled"}, default="em"
+        "pooled" takes the mean of each state and the covariance of each pair over the codes that have them
+        (as slices of one Gaussian over all states), shrunk by the prior and made positive definite. It is
+        several times faster and close to "em" where overlaps are plentiful.
+    scale : {"linear", "log"}, default="linear"
+        "log" models the logarithms of the coefficients: log-normal draws, positive by construction.
     min_overlap : int, default=1
         Training codes that share fewer states with the support are left out.
+    overlap_power : float, default=0.0
+        Training codes that share j of the k states of the support weigh (j / k) ** overlap_power.
+    group_weight : float in [0, 1], default=0.0
+        What codes of other groups weigh for a support of a group; see ``fit``. With 1 groups do not matter.
     max_iter : int, default=300
         Most EM steps per support. Reaching it is not an error: the moments of that step are used.
     tol : float, default=1e-7
@@ -51,11 +70,15 @@ class GaussianCoefficients(BaseEstimator):
     ----------
     magnitudes_ : csc_array of shape (n_samples, 2 * n_components)
         The training codes over the doubled dictionary; by columns, it lists the samples that use a state.
+    sample_weight_ : ndarray of shape (n_samples,)
+        Weight of each training code.
+    groups_ : ndarray of shape (n_samples,) or None
+        Group of each training code.
     state_means_ : ndarray of shape (2 * n_components,)
-        Mean coefficient of each state, NaN if no training code uses it.
+        Mean coefficient (or logarithm) of each state, NaN if no training code uses it.
     state_variances_ : ndarray of shape (2 * n_components,)
         Its variance, NaN likewise. A state seen once takes the variance of all coefficients about their
-        states' means; none is less than 1e-6 of the mean squared coefficient.
+        states' means; none is less than 1e-6 of the mean squared coefficient (or than 1e-6).
     n_features_in_ : int
         Number of atoms (n_components).
 
@@ -95,15 +118,26 @@ class GaussianCoefficients(BaseEstimator):
         max_iter: int = 300,
         tol: float = 1e-7,
         n_jobs: int | None = None,
+        *,
+        method: str = "em",
+        scale: str = "linear",
+        overlap_power: float = 0.0,
+        group_weight: float = 0.0,
     ) -> None:
         self.prior_strength = prior_strength
         self.draw = draw
+        self.method = method
+        self.scale = scale
         self.min_overlap = min_overlap
+        self.overlap_power = overlap_power
+        self.group_weight = group_weight
         self.max_iter = max_iter
         self.tol = tol
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: None = None) -> GaussianCoefficients:
+    def fit(
+        self, X: Any, y: None = None, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> GaussianCoefficients:
         """Keep the training codes, listed by state.
 
         Parameters
@@ -112,6 +146,11 @@ class GaussianCoefficients(BaseEstimator):
             Signed codes.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What each code counts, at least 0; 2 is as if it came twice. None = 1 each.
+        groups : array-like of int of shape (n_samples,), default=None
+            Group of each code. On a support of a group, codes of other groups then weigh
+            ``group_weight``, and ``prior_strength`` observations stand for all codes, pooled.
 
         Returns
         -------
@@ -127,46 +166,72 @@ class GaussianCoefficients(BaseEstimator):
         index = np.int32 if doubled.nnz < 2**31 else np.int64  # the kernel is compiled for each
         doubled.indices, doubled.indptr = doubled.indices.astype(index), doubled.indptr.astype(index)
         self.magnitudes_ = doubled
-
-        n_uses = np.diff(doubled.indptr).astype(np.float64)
-        values, state = doubled.data, np.repeat(np.arange(len(n_uses)), np.diff(doubled.indptr))
-        n_uses[n_uses == 0] = np.nan
-        self.state_means_ = np.bincount(state, values, len(n_uses)) / n_uses
-        squares = (values - self.state_means_[state]) ** 2
-        floor = 1e-6 * (values**2).sum() / max(len(values), 1)
-        pooled = squares.sum() / max(len(values), 1)
-        variances = np.where(n_uses == 1, pooled, np.bincount(state, squares, len(n_uses)) / n_uses)
-        self.state_variances_ = np.maximum(variances, floor)
+        self.sample_weight_ = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
+        )
+        self.groups_ = None if groups is None else check_groups(groups, X.shape[0])
+        self.state_means_, self.state_variances_ = state_moments(
+            doubled, self._values(), self.sample_weight_, 1e-6 if self.scale == "log" else 0.0
+        )
         return self
 
-    def conditional(self, support: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def conditional(self, support: ArrayLike, group: int | None = None) -> Moments:
         """Return the mean and covariance of the coefficients on one support.
 
         Parameters
         ----------
         support : array-like of int of shape (k,)
             States: m for atom m with a positive coefficient, ``n_components + m`` with a negative one.
+        group : int, default=None
+            One of the groups of ``fit``; None = all training codes alike.
 
         Returns
         -------
         mean : ndarray of shape (k,)
-            Mean of the magnitudes, in the order of ``support``.
+            Mean of the magnitudes (of their logarithms with ``scale="log"``), in the order of ``support``.
         covariance : ndarray of shape (k, k)
             Their covariance, positive definite.
 
         Raises
         ------
         ValueError
-            If a state does not exist or is in no training code, an atom comes twice, or EM diverges.
+            If a state does not exist or is in no training code, an atom comes twice, there is no such group,
+            or EM diverges.
+
+        Warns
+        -----
+        UserWarning
+            If ``prior_strength`` is 0 and some states of the support never occur together.
         """
-        check_is_fitted(self)
-        self._check_parameters()
-        states = self._check_states(np.asarray(support)[np.newaxis])[0]
-        states = states[states >= 0]
-        return self._moments(states, np.full(self.magnitudes_.shape[0], -1, np.int32))
+        support, (group,) = self._one_support(support, group)
+        moments, identified = self._moments()(support, group)
+        self._warn_of_unseen_pairs([] if identified else [(0, support, group)])
+        return moments
+
+    def pair_counts(self, support: ArrayLike, group: int | None = None) -> NDArray[np.float64]:
+        """Return how many training codes have both states, for each pair of states of a support.
+
+        Parameters
+        ----------
+        support : array-like of int of shape (k,)
+            States, as for :meth:`conditional`.
+        group : int, default=None
+            One of the groups of ``fit``; codes of other groups count ``group_weight``.
+
+        Returns
+        -------
+        ndarray of shape (k, k)
+            Their weight; where it is 0 nothing but the prior tells a covariance. The diagonal belongs to the
+            single states.
+        """
+        support, (group,) = self._one_support(support, group)
+        return self._moments().pair_counts(support, group)
 
     def sample(
-        self, supports: Any, random_state: RandomState | Sequence[np.random.Generator] = None
+        self,
+        supports: Any,
+        random_state: RandomState | Sequence[np.random.Generator] = None,
+        groups: ArrayLike | None = None,
     ) -> sparse.csr_array:
         """Draw coefficients on given supports.
 
@@ -176,6 +241,8 @@ class GaussianCoefficients(BaseEstimator):
             Its non-zero entries are the supports, their signs the signs of the coefficients.
         random_state : int, Generator, RandomState, SeedSequence, None or list of Generator, default=None
             Seed, or one generator per support. The first m codes are those of the first m supports alone.
+        groups : array-like of int of shape (n_samples,) or int, default=None
+            Group of each support; None = all training codes alike.
 
         Returns
         -------
@@ -185,17 +252,21 @@ class GaussianCoefficients(BaseEstimator):
         Raises
         ------
         ValueError
-            If a support has a state that no training code has, or EM diverges.
+            If a support has a state that no training code has, there is no such group, or EM diverges.
         """
         check_is_fitted(self)
         supports = validate_data(self, supports, reset=False, accept_sparse="csr", dtype=np.float64)
         states, _ = states_from_codes(supports)
-        codes = codes_from_states(states, self.sample_states(states, random_state), self.n_features_in_)
+        magnitudes = self.sample_states(states, random_state, groups)
+        codes = codes_from_states(states, magnitudes, self.n_features_in_)
         codes.eliminate_zeros()
         return codes
 
     def sample_states(
-        self, states: ArrayLike, random_state: RandomState | Sequence[np.random.Generator] = None
+        self,
+        states: ArrayLike,
+        random_state: RandomState | Sequence[np.random.Generator] = None,
+        groups: ArrayLike | None = None,
     ) -> NDArray[np.float64]:
         """Draw magnitudes on supports given as states.
 
@@ -205,6 +276,8 @@ class GaussianCoefficients(BaseEstimator):
             Distinct states per row, in 0..2 * n_components - 1, padded on the right with -1.
         random_state : int, Generator, RandomState, SeedSequence, None or list of Generator, default=None
             Seed, or one generator per support.
+        groups : array-like of int of shape (n_samples,) or int, default=None
+            Group of each support; None = all training codes alike.
 
         Returns
         -------
@@ -213,90 +286,112 @@ class GaussianCoefficients(BaseEstimator):
         """
         check_is_fitted(self)
         self._check_parameters()
-        supports = self._check_states(states)
-        generators = _generators(random_state, len(supports))
-        magnitudes = np.zeros(supports.shape)
+        supports = check_states(states, self.n_features_in_, self._seen())
+        generators = check_generators(random_state, len(supports))
+        magnitudes, log = np.zeros(supports.shape), self.scale == "log"
 
-        def draw_block(block: slice) -> None:
-            row_of_sample = np.full(self.magnitudes_.shape[0], -1, np.int32)
-            for i in range(block.start, block.stop):
-                support = supports[i, supports[i] >= 0]
-                mean, covariance = self._moments(support, row_of_sample)
-                magnitudes[i, supports[i] >= 0] = _draw(self.draw, mean, covariance, generators[i])
+        def draw(i: int, moments: Moments) -> None:
+            magnitudes[i, supports[i] >= 0] = draw_magnitudes(*moments, generators[i], self.draw, log)
 
-        for_blocks(draw_block, len(supports), BLOCK, self.n_jobs)
+        self._for_supports(draw, supports, groups)
         return magnitudes
 
-    def _moments(self, support, row_of_sample):
-        """Return mean and covariance."""
-        codes, strength = self.magnitudes_, float(self.prior_strength)
-        mean, prior = self.state_means_[support], np.diag(self.state_variances_[support])
-        patterns = group_patterns(
-            support, codes.indptr, codes.indices, codes.data, self.min_overlap, row_of_sample
+    def score_samples(self, X: Any, groups: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Return the log-density of the coefficients of codes, given their supports.
+
+        It is that of the fitted Gaussian (or log-normal) over the magnitudes, whatever ``draw`` makes of it.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_components)
+            Signed codes. A training code is scored with itself among the data.
+        groups : array-like of int of shape (n_samples,) or int, default=None
+            Group of each code; None = all training codes alike.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Log-densities; 0 for an empty code, -inf where a state is in no training code.
+        """
+        check_is_fitted(self)
+        self._check_parameters()
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
+        states, magnitudes = states_from_codes(X)
+        seen = ((states < 0) | self._seen()[states]).all(axis=1)
+        supports = check_states(np.where(seen[:, None], states, -1), self.n_features_in_, self._seen())
+        density, log = np.where(seen, 0.0, -np.inf), self.scale == "log"
+
+        def score(i: int, moments: Moments) -> None:
+            density[i] += log_density(magnitudes[i, supports[i] >= 0], *moments, log)
+
+        self._for_supports(score, supports, groups)
+        return density
+
+    def _for_supports(self, function, supports, groups):
+        """Call ``function(i, moments)`` for every support, in blocks."""
+        groups = check_group_choice(groups, len(supports), self.groups_)
+        moments, unidentified = self._moments(), []
+
+        def visit(block: slice) -> None:
+            moments_of = replace(moments)  # with scratch space of its own
+            for i in range(block.start, block.stop):
+                support = supports[i, supports[i] >= 0]
+                fitted, identified = moments_of(support, groups[i])
+                function(i, fitted)
+                if not identified:
+                    unidentified.append((i, support, groups[i]))
+
+        for_blocks(visit, len(supports), BLOCK, self.n_jobs)
+        self._warn_of_unseen_pairs(unidentified)
+
+    def _moments(self):
+        return SupportMoments(
+            self.magnitudes_,
+            self._values(),
+            self.sample_weight_,
+            self.groups_,
+            self.state_means_,
+            self.state_variances_,
+            self.get_params(deep=False),
         )
-        if len(patterns[0]) == 0:
-            return mean, prior
-        mean, covariance, _, _, status = em_gaussian(
-            *patterns, mean, prior, strength, prior, False, MEMORY, self.max_iter, float(self.tol)
-        )
-        if status == SINGULAR:
-            raise ValueError(
-                f"EM diverged on support {support.tolist()}: too few training codes share its states; "
-                f"set prior_strength > {strength:g}"
+
+    def _values(self):
+        return np.log(self.magnitudes_.data) if self.scale == "log" else self.magnitudes_.data
+
+    def _warn_of_unseen_pairs(self, unidentified):
+        if unidentified:
+            i, support, group = min(unidentified, key=lambda item: item[0])
+            counts = self._moments().pair_counts(support, group)
+            a, b = support[np.argwhere(counts == 0)[0]].tolist()
+            warnings.warn(
+                f"{len(unidentified)} supports have states that no training code has together, support {i} "
+                f"for one: {a} and {b} (see pair_counts); the data do not tell the covariance, set "
+                "prior_strength > 0",
+                UserWarning,
+                stacklevel=4,
             )
-        return mean, covariance
 
     def _check_parameters(self):
         check_real("prior_strength", self.prior_strength, 0)
         check_choice("draw", self.draw, ("truncated", "gaussian", "clip"))
+        check_choice("method", self.method, ("em", "pooled"))
+        check_choice("scale", self.scale, ("linear", "log"))
         check_integer("min_overlap", self.min_overlap, 1)
+        check_real("overlap_power", self.overlap_power, 0)
+        check_real("group_weight", self.group_weight, 0, 1)
         check_integer("max_iter", self.max_iter, 1)
         check_real("tol", self.tol, 0)
 
-    def _check_states(self, states: ArrayLike) -> NDArray[np.int64]:
-        states = np.array(states)
-        n_states = 2 * self.n_features_in_
-        if states.ndim != 2 or (states.size and not np.issubdtype(states.dtype, np.integer)):
-            raise ValueError(
-                f"supports must be rows of integer states, got {states.dtype} of shape {states.shape}"
-            )
-        states = states.astype(np.int64)
-        if states.size and not (states.min() >= -1 and states.max() < n_states):
-            raise ValueError(f"states must be in 0..{n_states - 1}, got {states.min()}..{states.max()}")
-        atoms = np.sort(np.where(states >= 0, states % self.n_features_in_, -1 - np.arange(states.shape[1])))
-        repeated = (atoms[:, 1:] == atoms[:, :-1]).any(axis=1)
-        if repeated.any():
-            i = int(np.argmax(repeated))
-            raise ValueError(f"support {i} must use each atom once, got states {states[i].tolist()}")
-        unseen = (states >= 0) & np.isnan(self.state_means_)[states]
-        if unseen.any():
-            i, position = np.argwhere(unseen)[0].tolist()
-            state = int(states[i, position])
-            sign = "-" if state >= self.n_features_in_ else "+"
-            raise ValueError(
-                f"support {i} has state {state} ({sign} atom {state % self.n_features_in_}), which no "
-                f"training code uses; remove it or fit on codes that use it"
-            )
-        return states
+    def _one_support(self, support, group):
+        check_is_fitted(self)
+        self._check_parameters()
+        states = check_states(np.asarray(support)[np.newaxis], self.n_features_in_, self._seen())[0]
+        return states[states >= 0], check_group_choice(group, 1, self.groups_)
+
+    def _seen(self):
+        return np.isfinite(self.state_means_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _draw(draw, mean, covariance, rng):
-    if len(mean) == 0:
-        return mean
-    if draw == "truncated":
-        return draw_positive(mean, covariance, rng)
-    draws = mean + np.linalg.cholesky(covariance) @ rng.standard_normal(len(mean))
-    return np.maximum(draws, 0) if draw == "clip" else draws
-
-
-def _generators(random_state, n):
-    if not isinstance(random_state, list | tuple):
-        return spawn_generators(random_state, n)
-    if len(random_state) != n or not all(isinstance(rng, np.random.Generator) for rng in random_state):
-        raise ValueError(f"random_state must be a seed or a list of {n} Generators, one per support")
-    return random_state

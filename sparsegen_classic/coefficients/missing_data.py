@@ -257,5 +257,5 @@ def _em(X, observed, *start_and_options):
     variables, row_of_sample = np.arange(X.shape[1]), np.full(len(X), -1, np.int32)
     indptr = np.append(0, np.cumsum(observed.sum(axis=0))).astype(np.int32)
     samples = np.nonzero(observed.T)[1].astype(np.int32)
-    patterns = group_patterns(variables, indptr, samples, X.T[observed.T], 1, row_of_sample)
+    patterns = group_patterns(variables, indptr, samples, X.T[observed.T], np.ones(len(X)), 1, row_of_sample)
     return em_gaussian(*patterns, *start_and_options)

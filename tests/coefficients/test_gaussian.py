@@ -31,7 +31,9 @@ def random_codes(seed, n_samples=300, n_components=7, k=3):
 
 def grouped(model, support, min_overlap=1):
     codes, scratch = model.magnitudes_, np.full(model.magnitudes_.shape[0], -1, np.int32)
-    patterns = group_patterns(support, codes.indptr, codes.indices, codes.data, min_overlap, scratch)
+    patterns = group_patterns(
+        support, codes.indptr, codes.indices, codes.data, model.sample_weight_, min_overlap, scratch
+    )
     assert (scratch == -1).all()
     return patterns
 
