@@ -3,6 +3,12 @@
 A pursuit is a function ``(X, components, n_nonzero_coefs, *, n_jobs, ...) -> codes``, CSR.
 """
 
+from sparsegen_classic.pursuit.boltzmann import (
+    boltzmann_from_spins,
+    boltzmann_pursuit,
+    fit_boltzmann,
+    support_log_posterior,
+)
 from sparsegen_classic.pursuit.coder import SparseCoder
 from sparsegen_classic.pursuit.omp import omp_arrays, orthogonal_mp
 from sparsegen_classic.pursuit.thresholding import (
@@ -13,9 +19,13 @@ from sparsegen_classic.pursuit.thresholding import (
 
 __all__ = [
     "SparseCoder",
+    "boltzmann_from_spins",
+    "boltzmann_pursuit",
+    "fit_boltzmann",
     "iterative_hard_thresholding",
     "omp_arrays",
     "orthogonal_mp",
     "subspace_pursuit",
+    "support_log_posterior",
     "thresholding",
 ]
