@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import mannwhitneyu, rankdata
+from scipy.stats import betabinom, mannwhitneyu, rankdata
 
 from sparsegen_classic._validation import check_real
 from sparsegen_classic.metrics.neighbours import nearest_images
@@ -29,6 +29,9 @@ class CopyTest(NamedTuple):
     near_copies : float in [0, 1]
         Share of samples nearer to a training image than all but 1 % of the held-out images: 0.01 is ideal. It
         finds a few copies among many samples that ``probability`` does not show.
+    near_copies_p : float
+        Probability of as many near copies, or more, where samples and held-out images follow one law. With
+        few held-out images it says whether their share is more than chance.
     distances, held_out_distances : ndarray of shape (n,) and (n_held_out,)
         Distances to the nearest training image.
     nearest : ndarray of shape (n,), intp
@@ -39,6 +42,7 @@ class CopyTest(NamedTuple):
     standard_error: float
     p_value: float
     near_copies: float
+    near_copies_p: float
     distances: NDArray[np.float64]
     held_out_distances: NDArray[np.float64]
     nearest: NDArray[np.intp]
@@ -103,12 +107,15 @@ def compare_distances(
     both = rankdata(np.concatenate([one, other]))
     nearer = (both[: len(one)] - rankdata(one)) / len(other)
     further = 1 - (both[len(one) :] - rankdata(other)) / len(one)
+    n_near = int((one < np.quantile(other, near)).sum())
+    rank = min(int(near * (len(other) - 1)) + 2, len(other))  # they are below this smallest held-out distance
     variance = nearer.var(ddof=1) / len(one) + further.var(ddof=1) / len(other)
     return CopyTest(
         float(nearer.mean()),
         float(np.sqrt(variance)),
         float(mannwhitneyu(one, other, method="asymptotic").pvalue),
-        float((one < np.quantile(other, near)).mean()),
+        n_near / len(one),
+        float(betabinom.sf(n_near - 1, len(one), rank, len(other) + 1 - rank)),
         one,
         other,
         np.zeros(len(one), np.intp) if nearest is None else np.asarray(nearest),

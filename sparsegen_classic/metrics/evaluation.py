@@ -48,7 +48,8 @@ class SetFigures(NamedTuple):
     kind : {"samples", "real", "control"}
         What is judged; real images, the floor; or a control that shows what a figure makes of bad samples.
     figures : dict of str to float
-        By the names in ``FIGURES``, and ``kid_error``, ``copy_p``, ``confident_share``, ``score``.
+        By the names in ``FIGURES``, and ``kid_error``, ``copy_p``, ``confident_share``, ``score``,
+        ``near_copies_p``.
     classes : ClassStatistics or None
         With the digit network.
     copies : CopyTest
@@ -189,11 +190,11 @@ def _quality(own: dict[str, float], real: dict[str, float], evaluation: Evaluati
 
 
 def _variety(own: dict[str, float], real: dict[str, float]) -> str:
-    share = own["coverage"] / max(real["coverage"], 1e-12)
+    share = min(own[part] / max(real[part], 1e-12) for part in ("coverage", "recall"))
     how = "as varied as real ones" if share >= 0.98 else "nearly as varied" if share >= 0.9 else "less varied"
     return (
-        f"They reach {own['coverage']:.1%} of the held-out images' neighbourhoods "
-        f"(real images: {real['coverage']:.1%}): {how}."
+        f"They come near {own['coverage']:.1%} of the held-out images (real images: {real['coverage']:.1%}) "
+        f"and reach round {own['recall']:.1%} of them (real: {real['recall']:.1%}): {how}."
     )
 
 
@@ -206,7 +207,7 @@ def _novelty(own: dict[str, float]) -> str:
     else:
         said = "about as far from the training images as unseen images are"
     text = f"Copy test {p:.3f} +- {own['copy_error']:.3f}: the samples are {said}."
-    if near > 0.03:
+    if near > 0.02 and own["near_copies_p"] < 0.001:
         text += f" {near:.1%} are near copies, where 1 % is expected."
     return text
 

@@ -167,7 +167,9 @@ class _Judge:
         self._features = features
         self.directions = state
         self.training = self.project(training)
-        self.held_out_distances = nearest_images(self.project(held_out), self.training, n_jobs=n_jobs)[1]
+        # equal images may be projected to rows that differ in the last digits
+        self.nothing = 1e-6 * float(np.sqrt(np.einsum("ij,ij->i", self.training, self.training).mean()))
+        self.held_out_distances = self.nearest(self.project(held_out))[1]
         if (known := _share_among(held_out, training)) > 0.01:
             warnings.warn(
                 f"{known:.1%} of the held-out images equal a training image; the copy test needs images that "
@@ -190,6 +192,11 @@ class _Judge:
     def project(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         with single_threaded_blas():
             return self.components.transform(images.reshape(len(images), -1))
+
+    def nearest(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        indices, distances = nearest_images(rows, self.training, n_jobs=self.n_jobs)
+        distances[distances < self.nothing] = 0
+        return indices, distances
 
     def features(self, images: NDArray[np.float32]) -> NDArray[np.floating]:
         if callable(self._features):
@@ -237,13 +244,14 @@ class _Judge:
             "copy_error": copies.standard_error,
             "copy_p": copies.p_value,
             "near_copies": copies.near_copies,
+            "near_copies_p": copies.near_copies_p,
             "distance": float(np.median(copies.distances)),
         }
         return SetFigures(kind, figures, classes, copies)
 
     def _copy_test(self, images: NDArray[np.float32], left_out: NDArray[np.intp] | None) -> CopyTest:
         if left_out is None:
-            nearest, distances = nearest_images(self.project(images), self.training, n_jobs=self.n_jobs)
+            nearest, distances = self.nearest(self.project(images))
         else:
             nearest, distances = _nearest_others(self.training, left_out, self.n_jobs)
         return compare_distances(distances, self.held_out_distances, nearest)

@@ -45,6 +45,21 @@ def test_new_images_pass_and_copies_and_blurs_are_told():
     assert copy_test(new + 3, held_out, training).probability > 0.9
 
 
+def test_near_copies_have_their_law():
+    rng = np.random.default_rng(4)
+    p_values = []
+    for _ in range(500):
+        result = compare_distances(rng.random(150), rng.random(300))
+        p_values.append(result.near_copies_p)
+    for level in (0.01, 0.05, 0.2):
+        share = np.mean(np.array(p_values) < level)
+        assert share < level + 4 * np.sqrt(level * (1 - level) / 500)
+    certain = compare_distances([0.1, 0.2], [1.0, 2.0, 3.0], near=0)
+    assert certain.near_copies == 1
+    # in 3 of the 10 orders of two samples and three held-out distances both are below the second of these
+    assert certain.near_copies_p == pytest.approx(3 / 10)
+
+
 def test_a_few_copies_among_far_samples_are_found():
     rng = np.random.default_rng(3)
     training, held_out, new = (rng.normal(size=(n, 3)) for n in (2000, 500, 500))

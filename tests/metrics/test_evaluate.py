@@ -71,6 +71,7 @@ def test_real_images_and_fresh_ones_pass_and_the_controls_do_not(result):
         assert abs(part["copy"] - 0.5) < 4 * part["copy_error"]
         assert part["near_copies"] < 0.04
     assert result["copies"]["copy"] == 0
+    assert (result.sets["copies"].copies.distances == 0).all()
     assert result["copies"]["near_copies"] == 1
     assert result["copies"]["coverage"] > 0.5
     frechet = {name: result[name].get("frechet") for name in result.sets}
