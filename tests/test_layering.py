@@ -17,14 +17,20 @@ FLOORS = [
     SHARED,
     DOMAIN,
     {"generator", "evaluation", "restoration", "crosscheck", "neural"},
-    {"model_io", "plots", "plots_convolutional", "plots_encoder", "reports"},
+    {"model_io", "plots", "plots_convolutional", "plots_crosscheck", "plots_encoder", "reports"},
     {"cli"},
     {"__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of a floor do not use each other, but for this
-SIDEWAYS = {("dictionary", "pursuit"), ("plots_convolutional", "plots"), ("reports", "plots"), ("plots_encoder", "reports")}
-HEAVY = ("matplotlib", "pgmpy", "torch", "dask")
+SIDEWAYS = {
+    ("dictionary", "pursuit"),
+    ("plots_convolutional", "plots"),
+    ("reports", "plots"),
+    ("plots_encoder", "reports"),
+    ("plots_crosscheck", "reports"),
+}
+HEAVY = ("matplotlib", "pgmpy", "torch", "jax", "onnx", "onnxruntime", "dask")
 WANTS_TORCH = "neural"  # the one room that nobody enters without wanting torch
 
 

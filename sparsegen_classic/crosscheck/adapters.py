@@ -7,10 +7,13 @@ layer of it is passed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import io
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -276,10 +279,12 @@ def adapter_of(
 
 
 def _takes(adapter: Adapter, shape: tuple[int, ...]) -> bool:
-    try:
-        return adapter.is_own(adapter.run(adapter.native(np.ones(shape), adapter.main_dtypes[0])))
-    except Exception:  # anything a layer may raise at an array that is not its own
-        return False
+    with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return adapter.is_own(adapter.run(adapter.native(np.ones(shape), adapter.main_dtypes[0])))
+        except (Exception, SystemExit):  # anything a layer may raise at an array that is not its own
+            return False
 
 
 def framework_of(layer: Any) -> str:

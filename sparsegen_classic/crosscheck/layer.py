@@ -61,6 +61,7 @@ def crosscheck_layer(
     time_limit: float | None = None,
     random_state: Any = 0,
     verbose: bool | None = None,
+    watch: Callable[[str, Verdict | None], None] = lambda check, verdict: None,
 ) -> LayerReport:
     """Hold a layer that claims to enforce sparsity against the reference.
 
@@ -108,6 +109,8 @@ def crosscheck_layer(
         Seed of the inputs; the same seed gives the same inputs.
     verbose : bool, optional
         Show on stderr which check is at work; by default if stderr is a terminal.
+    watch : callable, optional
+        Called as ``watch(check, None)`` when a check begins and as ``watch(check, verdict)`` when it ends.
 
     Returns
     -------
@@ -160,8 +163,8 @@ def crosscheck_layer(
         probe = _open(layer, rule, shape, vary, framework, device, rtol)
     except LayerError as error:
         verdicts: tuple[Verdict, ...] = (Verdict("output", "fail", f"the layer cannot be made: it {error}"),)
-        return LayerReport(name, "?", constraint, rule.k, layout, tuple(shape or ()), verdicts)
-    verdicts = tuple(run_checks(probe, plan, random_state, time_limit, start, verbose))
+        return LayerReport(name, "", constraint, rule.k, layout, tuple(shape or ()), verdicts)
+    verdicts = tuple(run_checks(probe, plan, random_state, time_limit, start, verbose, watch))
     failed = {v.check for v in verdicts if v.status == "fail"}
     diagnosis = diagnose(probe, spawn_generators(random_state, 1)[0]) if "values" in failed else ""
     return LayerReport(
@@ -229,7 +232,7 @@ def run_checks(
     time_limit: float | None,
     start: float,
     verbose: bool | None,
-    on_start: Callable[[str], None] = lambda name: None,
+    watch: Callable[[str, Verdict | None], None],
 ) -> Iterator[Verdict]:
     """Yield the verdicts one by one; a layer that gives no answer at all gets only the first."""
     from tqdm import tqdm
@@ -239,7 +242,7 @@ def run_checks(
     bar = tqdm(plan, disable=None if verbose is None else not verbose, leave=False, unit="check")
     for check, rng in zip(bar, generators, strict=True):
         bar.set_description(f"crosscheck {check.name}")
-        on_start(check.name)
+        watch(check.name, None)
         broken = failed.intersection(check.needs)
         if time_limit is not None and time.perf_counter() - start > time_limit:
             verdict = Verdict(check.name, "skip", f"the time limit of {time_limit:g} s is over")
@@ -249,6 +252,7 @@ def run_checks(
             verdict = check.judge(probe, rng)
         if verdict.status == "fail":
             failed.add(check.name)
+        watch(check.name, verdict)
         yield verdict
         if check is OUTPUT and verdict.status == "fail":
             break

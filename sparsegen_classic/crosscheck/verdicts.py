@@ -135,7 +135,7 @@ class LayerReport:
     Attributes
     ----------
     layer, framework : str
-        Name of the layer, and numpy, torch, jax or onnx.
+        Name of the layer, and numpy, torch, jax or onnx; "" if that could not be seen.
     constraint : str
         What the layer was held against.
     k : int, float or None
@@ -191,7 +191,10 @@ class LayerReport:
     def headline(self) -> str:
         """One line: what was held against what, and how it ended."""
         k = "" if self.k is None else f", k = {self.k}"
-        what = f"{self.layer} ({self.framework}) against {self.constraint}{k}, {self.layout} {self.shape}"
+        framework = f" ({self.framework})" if self.framework else ""
+        what = (
+            f"{self.layer}{framework} against {self.constraint}{k}, {self.layout} {self.shape or ''}".strip()
+        )
         n_judged = sum(v.status in ("pass", "fail") for v in self.verdicts)
         if self.passed:
             return f"{what}: agrees in all {n_judged} checks"
