@@ -62,8 +62,8 @@ def evaluate_generator(
     random_state : int, RandomState, Generator, SeedSequence or None, default=0
         Seed of the draws and controls.
     **options
-        ``features``, ``n_neighbors``, ``n_bins``, ``n_components``, ``n_jobs``, ``verbose`` and ``controls``
-        of :func:`evaluate`.
+        ``features``, ``n_neighbors``, ``n_bins``, ``n_components``, ``n_jobs``, ``verbose``, ``controls`` and
+        ``labels`` (of the further candidates) of :func:`evaluate`.
 
     Returns
     -------
@@ -100,14 +100,15 @@ def evaluate_generator(
         "reconstructions": _reconstruct(generator, codes, picked, seen.shape[1:]),
         "random combinations": generator.random_combinations(n_samples, seeds[2]),
     }
-    digits = draws.labels is not None and draws.labels.dtype.kind in "iu" and seen.shape[1:] == (28, 28)
-    if options.get("features", "auto") not in ("auto", "digits"):
-        digits = False
+    labels = dict(options.pop("labels", None) or {})
+    by_network = seen.shape[1:] == (28, 28) and options.get("features", "auto") in ("auto", "digits")
+    if draws.labels is not None and draws.labels.dtype.kind in "iu" and by_network:
+        labels[name] = draws.labels
     result = evaluate(
         {name: draws.images, **(samples or {})},
         seen,
         unseen,
-        labels={name: draws.labels} if digits and draws.labels is not None else None,
+        labels=labels,
         controls=controls,
         random_state=seeds[3],
         **options,

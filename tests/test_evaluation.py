@@ -113,3 +113,26 @@ def test_missing_labels_and_other_sizes_are_named(data, generator):
         generator, images[:1200], images[1200:], n_samples=20, training_labels=labels[:1200]
     )
     assert without.supports["generator"].real_overlaps is None
+
+
+def test_the_network_checks_the_digits_that_were_drawn():
+    digits = open_images("digits", size=28, fit="resize")
+    images, labels = digits.images, digits.labels
+    dictionary = KSVD(n_components=30, n_nonzero_coefs=5, max_iter=3)
+    generator = SparseImageGenerator(dictionary, per_class=True, random_state=0).fit(
+        images[:900], labels[:900]
+    )
+    result = evaluate_generator(
+        generator,
+        images[:900],
+        images[900:1400],
+        training_labels=labels[:900],
+        n_samples=100,
+        samples={"fresh": images[1400:1500]},
+        labels={"fresh": labels[1400:1500]},
+    )
+    assert result["fresh"]["accuracy"] > 0.3
+    assert result["generator"]["accuracy"] > 0.3
+    assert "accuracy" in result["reconstructions"]
+    assert np.isnan(result["reconstructions"]["accuracy"])
+    assert result.to_dict()["sets"]["reconstructions"]["accuracy"] is None

@@ -80,15 +80,19 @@ def evaluate(candidate: str, against: str, page: str | None, **options: Any) -> 
     shape = None if generator is None else generator.image_shape_.tolist()
     training, held_out, where = _open_real(against, options, shape, generator is not None, rng)
     others = {name: _open(source, options, shape) for name, source in map(_named, options["also"])}
-    shared = {key: options[key] for key in ("features",)} | {"n_jobs": options["jobs"], "verbose": int(loud)}
+    shared = {"features": options["features"], "n_jobs": options["jobs"], "verbose": int(loud)}
+    own = (
+        {} if generator is not None else {Path(candidate).stem or "samples": _open(candidate, options, None)}
+    )
+    sets = own | others
+    n = min([options["n_samples"], *map(len, sets.values())])
+    sets = _some(sets, n, rng)
+    shared |= {"random_state": seed, "labels": _digits_drawn(sets, options["features"])}
+    images = {name: part.images for name, part in sets.items()}
     if generator is not None:
-        n = min([options["n_samples"], *map(len, others.values())])
-        result = _evaluate_model(generator, training, held_out, _some(others, n, rng), n, seed, shared)
+        result = _evaluate_model(generator, training, held_out, n, {"samples": images, **shared})
     else:
-        sets = {Path(candidate).stem or "samples": _open(candidate, options, None), **others}
-        n = min([options["n_samples"], *map(len, sets.values())])
-        images = _some(sets, n, rng)
-        result = evaluate_sets(images, training.images, held_out.images, random_state=seed, **shared)
+        result = evaluate_sets(images, training.images, held_out.images, **shared)
     result.settings.update({"against": against, "held_out": where, "seed": seed})
     text = f"{result}\n" + "".join(
         f"\n{name}\n  " + "\n  ".join(result.verdict(name)) for name in result.names("samples")
@@ -175,19 +179,29 @@ def _open_real(
 
 
 def _some(sets: dict[str, Any], n: int, rng: Any) -> dict[str, Any]:
-    """Return ``n`` images of every set, at random where there are more."""
-    return {name: part.images[sorted(rng.choice(len(part), n, replace=False))] for name, part in sets.items()}
+    """Return ``n`` images of every set with their labels, at random where there are more."""
+    from sparsegen_classic import ImageSet
+
+    chosen = {}
+    for name, part in sets.items():
+        rows = sorted(rng.choice(len(part), n, replace=False))
+        chosen[name] = ImageSet(part.images[rows], None if part.labels is None else part.labels[rows])
+    return chosen
 
 
-def _evaluate_model(
-    generator: Any,
-    training: Any,
-    held_out: Any,
-    others: dict[str, Any],
-    n: int,
-    seed: int,
-    shared: dict[str, Any],
-) -> Any:
+def _digits_drawn(sets: dict[str, Any], features: str) -> dict[str, Any]:
+    """Return the labels of the sets that say which digit each image was drawn for."""
+    return {
+        name: part.labels
+        for name, part in sets.items()
+        if part.labels is not None
+        and part.labels.dtype.kind in "iu"
+        and part.images.shape[1:] == (28, 28)
+        and features != "pca"
+    }
+
+
+def _evaluate_model(generator: Any, training: Any, held_out: Any, n: int, shared: dict[str, Any]) -> Any:
     from sparsegen_classic import evaluate_generator
 
     fitted = sum(generator.summary()["n_images"])
@@ -198,15 +212,13 @@ def _evaluate_model(
             stacklevel=2,
         )
     generator.set_params(n_jobs=shared["n_jobs"], verbose=shared["verbose"])
-    labels = {"training_labels": training.labels, "held_out_labels": held_out.labels}
     return evaluate_generator(
         generator,
         training.images,
         held_out.images,
+        training_labels=training.labels,
+        held_out_labels=held_out.labels,
         n_samples=n,
-        samples=others,
-        name="samples",
-        random_state=seed,
-        **labels,
+        name="model",
         **shared,
     )
