@@ -42,8 +42,8 @@ def plot_verdicts(report: LayerReport, *, ax: Axes | None = None) -> Axes:
     >>> from sparsegen_classic import crosscheck_layer
     >>> from sparsegen_classic.plots_crosscheck import plot_verdicts
     >>> report = crosscheck_layer(np.zeros_like, "l0", k=0, shape=(2, 4, 4, 4))
-    >>> plot_verdicts(report).get_title()
-    '26 passed, 5 free to choose, 10 not checked, 0 failed'
+    >>> plot_verdicts(report).get_title().endswith("not checked, 0 failed")
+    True
     """
     from matplotlib.patches import Patch, Rectangle
 
@@ -103,17 +103,20 @@ def plot_example(example: Example, *, show: str = "difference", ax: Axes | None 
     array = _array(example, show)
     if array is None or array.ndim == 0:
         raise ValueError(f"show={show!r}: the example has no array of that kind")
+    sheet = _sheet(array)
     if ax is None:
         import matplotlib.pyplot as plt
 
-        _, ax = plt.subplots(figsize=(4, 2.5), layout="constrained")
-    sheet = _sheet(array)
+        _, ax = plt.subplots(figsize=_size_of(sheet), layout="constrained")
     finite = np.abs(sheet[np.isfinite(sheet)])
     most = finite.max(initial=0) or 1.0
-    ax.imshow(sheet, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest", aspect="auto")
-    if sheet.size <= 60:
+    ax.set_facecolor("#c8c8c8")  # between maps, and where there is no number
+    ax.imshow(sheet, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+    if sheet.shape[1] <= 16:
         for (i, j), value in np.ndenumerate(sheet):
-            ax.text(j, i, "" if np.isnan(value) else f"{value:.3g}", ha="center", va="center", fontsize=8)
+            colour = "white" if abs(value) > 0.6 * most else "black"
+            text = "" if np.isnan(value) else f"{value:.3g}"
+            ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
     ax.set(xticks=[], yticks=[])
     ax.set_title(show, fontsize=10)
     return ax
@@ -129,13 +132,20 @@ def _array(example: Example, show: str) -> np.ndarray | None:
 
 
 def _sheet(array: np.ndarray) -> np.ndarray:
-    """Lay out samples below each other and channels side by side, with empty lines in between."""
-    if array.ndim == 2:
-        return array
+    """Lay out samples below each other and channels side by side, with lines of NaN in between."""
+    if array.ndim == 2 or array[0, 0].size == 1:
+        return array.reshape(array.shape[:2])
     maps = array if array.ndim == 4 else array[:, :, None]
     padded = np.pad(maps, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=np.nan)
     n, c, h, w = padded.shape
     return padded.transpose(0, 2, 1, 3).reshape(n * h, c * w)[:-1, :-1]
+
+
+def _size_of(sheet: np.ndarray) -> tuple[float, float]:
+    """Return a size in inches, with square entries and room for numbers where there are few."""
+    height, width = sheet.shape
+    entry = min(0.45, 9 / width, 6 / height)
+    return max(2.5, entry * width + 0.2), max(0.6, entry * height + 0.35)
 
 
 def layer_page(report: LayerReport) -> Report:
@@ -183,11 +193,13 @@ def _add_picture(page: Report, example: Example, caption: str) -> None:
     shown = [s for s in ("x", "got", "expected", "difference") if drawable(_array(example, s))]
     if not shown:
         return
-    figure, axes = plt.subplots(
-        1, len(shown), figsize=(2.7 * len(shown), 2.4), layout="constrained", squeeze=False
-    )
-    for axis, show in zip(axes[0], shown, strict=True):
+    width, height = _size_of(_sheet(example.x))
+    beside = width * len(shown) <= 12
+    grid = (1, len(shown)) if beside else (len(shown), 1)
+    size = (width * grid[1], height * grid[0])
+    figure, axes = plt.subplots(*grid, figsize=size, layout="constrained", squeeze=False)
+    for axis, show in zip(axes.flat, shown, strict=True):
         plot_example(example, show=show, ax=axis)
-    layout = "samples below each other, channels side by side; red is positive, blue negative"
-    page.figure(figure, f"{caption} Shape {example.x.shape}, {example.dtype}: {layout}.")
+    legend = "samples below each other, channels side by side; red is positive, blue negative"
+    page.figure(figure, f"{caption} Shape {example.x.shape}, {example.dtype}: {legend}.")
     plt.close(figure)
