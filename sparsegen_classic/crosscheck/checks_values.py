@@ -30,7 +30,7 @@ def typical(probe: Probe, rng: np.random.Generator) -> Iterator[Array]:
         x = scaled(ordinary(probe.small, rng, signs), probe.constraint)
         yield x
         if not probe.constraint.homogeneous:
-            yield x / 16
+            yield from (x / 16, x * 16)
     yield scaled(mostly_zero(probe.small, rng), probe.constraint)
     x = scaled(ordinary(probe.small, rng), probe.constraint) * _uneven(probe.small)
     yield x * (1 + 2.0**-9 * rng.random(x.shape))  # digits that bfloat16 does not have

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from sparsegen_classic._validation import check_real
-from sparsegen_classic.crosscheck.layer import crosscheck_layer
+from sparsegen_classic.crosscheck.layer import crosscheck_layer, make_constraint
 from sparsegen_classic.crosscheck.probe import LayerError, guarded
 from sparsegen_classic.crosscheck.verdicts import LayerReport, Verdict
 
+_CONSTRAINT_OPTIONS = ("k", "layout", "axis", "atom_shape", "stride", "boundary", "reduction")
 _SHARE = 0.8  # of the time limit: checks that have not begun by then are left out, so that a report comes
 
 
@@ -65,6 +66,10 @@ def crosscheck_target(
         If there is no such layer, or an option is wrong.
     """
     time_limit = check_real("time_limit", time_limit, 0, closed="()")
+    try:  # before a process is started for nothing
+        make_constraint(constraint, **{o: options[o] for o in _CONSTRAINT_OPTIONS if o in options})
+    except (ValueError, TypeError) as error:
+        raise TargetError(str(error)) from error
     request = {"target": target, "constraint": constraint, "time_limit": time_limit, "options": options}
     verdicts: list[Verdict] = []
     check = "output"

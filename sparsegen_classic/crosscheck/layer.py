@@ -202,7 +202,9 @@ def assert_layer_matches(layer: Any, constraint: str, **options: Any) -> LayerRe
     return report
 
 
-def make_constraint(name: str, k: Any, layout: str, axis: Any = None, **options: Any) -> Constraint:
+def make_constraint(
+    name: str, k: Any = None, layout: str = "NCHW", axis: Any = None, **options: Any
+) -> Constraint:
     """Return the constraint; of the options only those that are its own are looked at."""
     check_choice("constraint", name, CONSTRAINTS)
     check_choice("layout", layout, tuple(LAYOUTS))
