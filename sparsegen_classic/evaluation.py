@@ -92,6 +92,8 @@ def evaluate_generator(
         raise ValueError(
             f"training images must be {size}, as those that the model was fitted on, found shape {seen.shape}"
         )
+    if name in (samples or {}):
+        raise ValueError(f"the name {name!r} is that of the generator's own row; choose another by name=")
     seeds = seed_sequence(random_state).generate_state(4).tolist()
     draws = generator.draw(n_samples, seeds[0])
     codes = _encode(generator, seen, training_labels, "training_labels")

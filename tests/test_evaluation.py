@@ -109,6 +109,8 @@ def test_missing_labels_and_other_sizes_are_named(data, generator):
         ValueError, match="training images must be 8x8, as those that the model was fitted on"
     ):
         evaluate_generator(generator, images[:, :4], images[1200:], n_samples=20)
+    with pytest.raises(ValueError, match="the name 'generator' is that of the generator's own row"):
+        evaluate_generator(generator, images[:1200], images[1200:], samples={"generator": images[:20]})
     without = evaluate_generator(
         generator, images[:1200], images[1200:], n_samples=20, training_labels=labels[:1200]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import warnings
 import zipfile
@@ -12,6 +13,7 @@ import click
 
 from sparsegen_classic.cli._common import common_options, guarded, image_options, report, resolve_seed
 
+_MODEL = "model"  # the name of its row
 _SET_ASIDE, _MOST = 0.2, 10_000  # share and number of images that become the held-out ones
 
 
@@ -78,15 +80,15 @@ def evaluate(candidate: str, against: str, page: str | None, **options: Any) -> 
     rng = np.random.default_rng(seed)
     generator = _load_generator(candidate) if _is_model(candidate) else None
     shape = None if generator is None else generator.image_shape_.tolist()
+    sets = {} if generator else {Path(candidate).stem or "samples": _open(candidate, options, None)}
+    for name, source in map(_named, options["also"]):
+        if name in sets or (generator and name == _MODEL):
+            raise ValueError(f"--also: the name {name!r} is taken; choose another")
+        sets[name] = _open(source, options, shape)
     training, held_out, where = _open_real(against, options, shape, generator is not None, rng)
-    others = {name: _open(source, options, shape) for name, source in map(_named, options["also"])}
-    shared = {"features": options["features"], "n_jobs": options["jobs"], "verbose": int(loud)}
-    own = (
-        {} if generator is not None else {Path(candidate).stem or "samples": _open(candidate, options, None)}
-    )
-    sets = own | others
     n = min([options["n_samples"], *map(len, sets.values())])
     sets = _some(sets, n, rng)
+    shared = {"features": options["features"], "n_jobs": options["jobs"], "verbose": int(loud)}
     shared |= {"random_state": seed, "labels": _digits_drawn(sets, options["features"])}
     images = {name: part.images for name, part in sets.items()}
     if generator is not None:
@@ -98,11 +100,32 @@ def evaluate(candidate: str, against: str, page: str | None, **options: Any) -> 
         f"\n{name}\n  " + "\n  ".join(result.verdict(name)) for name in result.names("samples")
     )
     if page:
-        command = f"sparsegen-classic evaluate {candidate} --against {against} -n {n} --seed {seed}"
-        evaluation_report(result, f"{Path(candidate).name} measured", command).write(page, overwrite=force)
+        title, command = f"{Path(candidate).name} measured", _command_line(candidate, against, options, seed)
+        evaluation_report(result, title, command).write(page, overwrite=force)
         text += f"\n\nwrote {page}"
     found = {"report": page, "seconds": round(time.perf_counter() - start, 2)}
     report(result.to_dict() | found, text, as_json=options["as_json"], quiet=options["quiet"])
+
+
+def _command_line(candidate: str, against: str, options: dict[str, Any], seed: int) -> str:
+    """Return the command that makes the same page again."""
+    words = ["sparsegen-classic", "evaluate", candidate, "--against", against]
+    size = options["size"]
+    given = {
+        "held-out": options["held_out"],
+        "n-samples": options["n_samples"],
+        "features": options["features"],
+        "mode": options["mode"],
+        "size": "x".join(map(str, size)) if isinstance(size, tuple) else size,
+        "fit": options["fit"],
+        "background": options["background"],
+        "split": options["split"],
+        "seed": seed,
+    }
+    for name, value in [*given.items(), *(("also", part) for part in options["also"])]:
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
 
 
 def _is_model(path: str) -> bool:
@@ -219,6 +242,6 @@ def _evaluate_model(generator: Any, training: Any, held_out: Any, n: int, shared
         training_labels=training.labels,
         held_out_labels=held_out.labels,
         n_samples=n,
-        name="model",
+        name=_MODEL,
         **shared,
     )

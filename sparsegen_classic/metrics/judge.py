@@ -108,6 +108,7 @@ def evaluate(
     >>> bool(result["averages"]["frechet"] > result["real images"]["frechet"])
     True
     """
+    check_integer("n_neighbors", n_neighbors, 1)
     sets = dict(samples) if isinstance(samples, Mapping) else {"samples": samples}
     judged, others = _check_sets(sets, dict(controls or {}), n_neighbors + 1)
     seen, unseen = (_check_images(n, s) for n, s in (("training", training), ("held_out", held_out)))
@@ -117,11 +118,11 @@ def evaluate(
     targets: dict[str, Any] = (
         dict(labels) if isinstance(labels, Mapping) else {} if labels is None else {first: labels}
     )
-    judge = _Judge(seen, unseen, features, n_neighbors, n_bins, n_components, random_state, n_jobs)
-    if targets and judge.network is None:
-        raise ValueError("labels need the digit network; leave them out or use features='digits'")
     if set(targets) - set(sets):
         raise ValueError(f"labels must name sets of samples, got {', '.join(set(targets) - set(sets))}")
+    if targets and _choose_network(features, seen, n_jobs) is None:
+        raise ValueError("labels need the digit network; leave them out or use features='digits'")
+    judge = _Judge(seen, unseen, features, n_neighbors, n_bins, n_components, random_state, n_jobs)
     n = len(next(iter(judged.values())))
     (rng,) = spawn_generators(judge.seed, 1)
     own = np.sort(rng.choice(len(seen), min(n, len(seen)), replace=False))

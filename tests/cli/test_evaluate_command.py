@@ -52,7 +52,7 @@ def test_a_model_is_measured_as_in_python(place):
     page = (place / "page.html").read_text(encoding="utf-8")
     assert "Supports of model" in page
     assert page.count("<img ") == 10
-    assert "evaluate" in page
+    assert "--n-samples 100 --features auto --fit error --background 0.0 --split train --seed 3" in page
     code, _, err = run(
         "evaluate", place / "model.npz", "--against", place / "train.npz", "--report", place / "page.html"
     )
@@ -130,6 +130,7 @@ def test_idx_directories_bring_their_test_split(tmp_path):
         (("digits", "--against", "digits", "--report", "x.txt"), 1, "--report must end in .html, got x.txt"),
         (("digits", "--against", "digits", "--features", "digits"), 1, "must be (n, 28, 28)"),
         (("digits", "--against", "digits", "--also", "copies=digits"), 1, "the name 'copies' is taken"),
+        (("digits", "--against", "digits", "--also", "digits=digits"), 1, "the name 'digits' is taken"),
         (("digits", "--against", "digits", "-n", "3"), 2, "3 is not in the range x>=10"),
     ],
 )
