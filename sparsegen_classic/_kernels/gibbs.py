@@ -14,7 +14,8 @@ _GROUP = 32
 _TINY = 1e-280  # a sum below this may have lost terms to underflow
 
 
-# Loops over states, each in a function of its own: numba turns them into vector instructions.
+# Loops over states, each in a function of its own whose arrays do not overlap: then they become vector
+# instructions.
 
 
 @njit(nogil=True, cache=True)
@@ -30,9 +31,15 @@ def _multiply(x, y, out):
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _multiply_by_two(x, y, z, out):
-    for m in range(len(out)):
-        out[m] = x[m] * y[m] * z[m]
+def _multiply_by(x, y):
+    for m in range(len(x)):
+        x[m] *= y[m]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _multiply_by_two(x, y, z):
+    for m in range(len(x)):
+        x[m] *= y[m] * z[m]
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -85,15 +92,15 @@ def _draw(x, y, total, u):
 
 
 @njit(nogil=True, cache=True)
-def _draw_by_logs(theta, rows, site, u, current):
+def _draw_by_logs(theta, table, support, site, u):
     """Return a state drawn for ``site`` where products of factors underflow."""
     log_weights = np.log(theta)
-    for other in range(len(rows)):
+    for other in range(len(support)):
         if other != site:
-            log_weights += np.log(rows[other])
+            log_weights += np.log(table[support[other]])
     peak = log_weights.max()
     if peak == -np.inf:
-        return current
+        return support[site]
     weights = np.exp(log_weights - peak)
     return _draw(np.ones(len(weights)), weights, weights.sum(), u)
 
@@ -120,68 +127,65 @@ def _run_of_sites(uniforms, flip, size, random_scan, order, fractions, taken):
 
 
 @njit(nogil=True, cache=True)
-def _products_of_others(theta, rows, taken, order, length, later):
+def _products_of_others(theta, table, support, taken, order, length, later):
     """Write to later[i] the product of theta, the rows of the sites not ``taken`` and of order[i + 1 :]."""
-    last, done, held = later[length - 1], False, -1
-    for site in range(len(rows)):
+    last, held = later[length - 1], -1
+    _copy(theta, last)
+    for site in range(len(support)):
         if taken[site]:
             continue
         if held < 0:
             held = site
         else:
-            _multiply_by_two(last if done else theta, rows[held], rows[site], last)
-            done, held = True, -1
+            _multiply_by_two(last, table[support[held]], table[support[site]])
+            held = -1
     if held >= 0:
-        _multiply(last if done else theta, rows[held], last)
-    elif not done:
-        _copy(theta, last)
+        _multiply_by(last, table[support[held]])
     for i in range(length - 1, 0, -1):
-        _multiply(later[i], rows[order[i]], later[i - 1])
+        _multiply(later[i], table[support[order[i]]], later[i - 1])
 
 
 @njit(nogil=True, cache=True)
-def run_chain(theta, table, support, uniforms, random_scan, rows, later, earlier):
+def run_chain(theta, table, support, uniforms, random_scan, later, earlier):
     """Update ``support`` (size,) in place, one site for each of ``uniforms``.
 
     To redraw a site, its state's row is left out of the product theta * prod_l table[support_l] and a state
     is drawn with these weights. Nothing is divided out, so nothing drifts and factors may be 0: in a run
     of flips that take each site at most once, the weights are the product of the rows drawn ``earlier`` in
-    the run and of all those that change ``later`` or not at all. A row is read from the table once, when
-    its state is drawn; ``rows`` (size, n_states) keeps it. ``later`` and ``earlier`` are workspaces.
+    the run and of all those that change ``later`` or not at all. A flip fetches one row, that of the state
+    drawn; the other rows of the support were fetched before and are still in the cache. ``later`` (size,
+    n_states) and ``earlier`` (n_states,) are workspaces.
     """
     size, flip = len(support), 0
     order, fractions, taken = np.empty(size, np.int64), np.empty(size), np.empty(size, np.bool_)
-    for site in range(size):
-        rows[site] = table[support[site]]
     while flip < len(uniforms):
         length = _run_of_sites(uniforms, flip, size, random_scan, order, fractions, taken)
-        _products_of_others(theta, rows, taken, order, length, later)
+        _products_of_others(theta, table, support, taken, order, length, later)
         for i in range(length):
             if i == 0:
                 total = _start(earlier, later[0])
             else:
-                total = _multiply_and_dot(earlier, rows[order[i - 1]], later[i])
-            site = order[i]
+                total = _multiply_and_dot(earlier, table[support[order[i - 1]]], later[i])
             if total > _TINY:
-                state = _draw(earlier, later[i], total, fractions[i])
+                support[order[i]] = _draw(earlier, later[i], total, fractions[i])
             else:
-                state = _draw_by_logs(theta, rows, site, fractions[i], support[site])
-            if state != support[site]:
-                support[site] = state
-                _copy(table[state], rows[site])
+                support[order[i]] = _draw_by_logs(theta, table, support, order[i], fractions[i])
         flip += length
 
 
 @njit(nogil=True, cache=True)
-def run_chains(theta, table, supports, sizes, uniforms, n_sweeps, random_scan):
-    """Run ``n_sweeps`` sweeps on each row of ``supports`` (n_chains, k_max), in place.
+def run_chains(theta, table, supports, sizes, uniforms, thin, random_scan, draws):
+    """Run each row of ``supports`` (n_chains, k_max) in place; keep it after every ``thin`` sweeps.
 
     ``theta`` (n_states,) and ``table`` (n_states, n_states) are factors, not logarithms, at most 1. Chain i
-    has ``sizes[i]`` sites and uses the first ``n_sweeps * sizes[i]`` uniforms of its row.
+    has ``sizes[i]`` sites and fills ``draws[i]``, an array (n_draws, k_max), by the first
+    ``n_draws * thin * sizes[i]`` uniforms of its row.
     """
-    shape = (supports.shape[1], len(theta))
-    rows, later, earlier = np.empty(shape), np.empty(shape), np.empty(len(theta))
+    later, earlier = np.empty((supports.shape[1], len(theta))), np.empty(len(theta))
     for i in range(len(supports)):
-        size = sizes[i]
-        flips = uniforms[i, : n_sweeps * size]
-        run_chain(theta, table, supports[i, :size], flips, random_scan, rows[:size], later, earlier)
+        support = supports[i, : sizes[i]]
+        flips = thin * sizes[i]
+        for draw in range(draws.shape[1]):
+            part = uniforms[i, draw * flips : (draw + 1) * flips]
+            run_chain(theta, table, support, part, random_scan, later, earlier)
+            draws[i, draw] = supports[i]

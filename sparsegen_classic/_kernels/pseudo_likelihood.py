@@ -16,6 +16,12 @@ def _multiply(x, y, out):
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
+def _multiply_by(x, y):
+    for m in range(len(x)):
+        x[m] *= y[m]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
 def _sum(x):
     total = 0.0
     for m in range(len(x)):
@@ -68,8 +74,8 @@ def _one_support(theta, table, support, weights, product, expected):
     expected[:] = 0.0
     for j in range(size):
         if j > 0:
-            _multiply(product, table[support[j - 1]], product)
-            _multiply(weights[j], product, weights[j])
+            _multiply_by(product, table[support[j - 1]])
+            _multiply_by(weights[j], product)
         total, own = _sum(weights[j]), weights[j, support[j]]
         if own > _TINY and total > _TINY:
             value += np.log(own / total)

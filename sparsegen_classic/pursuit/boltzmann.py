@@ -170,7 +170,7 @@ def fit_boltzmann(
         value, by_bias, by_coupling = boltzmann_pseudo_likelihood(uses, bias, coupling, weight)
         strength = np.append(np.full(n_atoms, l2 / 100), np.full(len(pairs[0]), l2))
         gradient = np.append(by_bias, by_coupling[pairs]) - strength * x
-        return (strength * x) @ x / 2 - value, -gradient
+        return float((strength * x) @ x / 2 - value), -gradient
 
     share = (weight @ uses + 0.5) / (weight.sum() + 1.0)
     start = np.append(np.log(share / (1 - share)), np.zeros(len(pairs[0])))

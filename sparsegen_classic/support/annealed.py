@@ -161,6 +161,7 @@ def _anneal(
     model: Any, supports: Any, betas: Any, generators: Any, n_jobs: int | None
 ) -> NDArray[np.float64]:
     """Take ``supports`` in place from the first to the last of ``betas``; return the sums of log-weights."""
+    kept = np.empty((len(supports), 1, supports.shape[1]), np.int32)
     gains, sizes = np.zeros(len(supports)), np.full(len(supports), supports.shape[1])
     for before, beta in pairwise(betas):
         gains += (beta - before) * pair_sums(model.log_pair_factors_, supports)
@@ -168,7 +169,7 @@ def _anneal(
 
         def work(block: slice, theta: Any = theta, table: Any = table) -> None:
             uniforms = np.stack([generator.random(supports.shape[1]) for generator in generators[block]])
-            run_chains(theta, table, supports[block], sizes[block], uniforms, 1, True)
+            run_chains(theta, table, supports[block], sizes[block], uniforms, 1, True, kept[block])
 
         for_blocks(work, len(supports), _BLOCK, n_jobs)
     return gains

@@ -123,9 +123,10 @@ def _moments(rows: NDArray[np.int32], n_states: int) -> NDArray[np.float64]:
 
 def _sweep(tables: Any, chains: Any, sizes: Any, generators: Any, n_jobs: int | None) -> None:
     theta, table = tables
+    kept = np.empty((len(chains), 1, chains.shape[1]), np.int32)
 
     def work(block: slice) -> None:
         uniforms = np.stack([generator.random(chains.shape[1]) for generator in generators[block]])
-        run_chains(theta, table, chains[block], sizes[block], uniforms, 1, True)
+        run_chains(theta, table, chains[block], sizes[block], uniforms, 1, True, kept[block])
 
     for_blocks(work, len(chains), _BLOCK, n_jobs)

@@ -156,7 +156,7 @@ class GibbsSampler(BaseEstimator):
         """
         sweeps = self.burn_in if sweeps is None else check_integer("sweeps", sweeps, 0)
         law, starts, generators = self._prepare(model, n_samples, random_state, initial, size, clamp, forbid)
-        return self._run(law, starts, generators, [sweeps])[:, 0]
+        return self._run(law, starts, generators, sweeps)[:, 0]
 
     def trace(
         self,
@@ -191,7 +191,7 @@ class GibbsSampler(BaseEstimator):
         """
         n_draws, thin = check_integer("n_draws", n_draws, 1), check_integer("thin", self.thin, 1)
         law, starts, generators = self._prepare(model, n_chains, random_state, initial, size, clamp, forbid)
-        return self._run(law, starts, generators, [self.burn_in] + [thin] * (n_draws - 1))
+        return self._run(law, starts, generators, self.burn_in, n_draws, thin)
 
     def _prepare(
         self, model: Any, n_samples: Any, random_state: Any, initial: Any, size: Any, clamp: Any, forbid: Any
@@ -221,13 +221,15 @@ class GibbsSampler(BaseEstimator):
         law: Conditioned,
         starts: NDArray[np.int32],
         generators: Sequence[np.random.Generator],
-        schedule: Sequence[int],
+        burn_in: int,
+        n_draws: int = 1,
+        thin: int = 1,
     ) -> NDArray[np.int32]:
-        """Run the chains in blocks; return the states after each number of sweeps of ``schedule``."""
+        """Run the chains in blocks; return the states (n_chains, n_draws, k) that they pass through."""
         betas = check_betas(self.betas)
         chains = _Chains(law, betas, self.scan == "random")
         n_clamped, width = len(law.clamped), starts.shape[1]
-        draws = np.empty((len(starts), len(schedule), n_clamped + width), np.int32)
+        draws = np.empty((len(starts), n_draws, n_clamped + width), np.int32)
         draws[..., :n_clamped] = law.clamped
         n_blocks = -(-len(starts) // _BLOCK)
         accepted = np.zeros((n_blocks, len(betas) - 1), np.int64)
@@ -235,15 +237,16 @@ class GibbsSampler(BaseEstimator):
 
             def work(block: slice) -> None:
                 replicas = np.repeat(starts[None, block], len(betas), axis=0)
-                for draw, sweeps in enumerate(schedule):
-                    accepted[block.start // _BLOCK] += chains.run(replicas, generators[block], sweeps)
-                    draws[block, draw, n_clamped:] = replicas[0]
+                free, swaps = draws[block, :, n_clamped:], accepted[block.start // _BLOCK]
+                swaps += chains.follow(replicas, generators[block], burn_in, free[:, :1])
+                swaps += chains.follow(replicas, generators[block], thin, free[:, 1:])
                 progress.update(replicas.shape[1])
 
             for_blocks(work, len(starts), _BLOCK, self.n_jobs)
         if len(betas) > 1:
-            self.swap_rates_ = accepted.sum(axis=0) / max(len(starts) * sum(schedule), 1)
-        rows = draws.reshape(len(starts) * len(schedule), n_clamped + width)
+            n_sweeps = len(starts) * (burn_in + (n_draws - 1) * thin)
+            self.swap_rates_ = accepted.sum(axis=0) / max(n_sweeps, 1)
+        rows = draws.reshape(len(starts) * n_draws, n_clamped + width)
         return to_states(rows, law.states_).reshape(draws.shape)
 
 
@@ -255,40 +258,57 @@ class _Chains:
         self.factors = [factors(law.log_factors_, tempered(law.log_pair_factors_, beta)) for beta in betas]
         self.log_pair_factors = law.log_pair_factors_
 
-    def run(
-        self, replicas: NDArray[np.int32], generators: Sequence[np.random.Generator], sweeps: int
-    ) -> NDArray[np.int64]:
-        """Sweep ``replicas`` (n_betas, n_chains, k) in place; uniforms come from each chain's own generator.
-
-        Returns how many swaps each pair of neighbours accepted.
-        """
-        sizes = (replicas[0] >= 0).sum(axis=1)
-        accepted = np.zeros(len(self.betas) - 1, np.int64)
-        for done in range(0, sweeps, _CHUNK):
-            chunk = min(_CHUNK, sweeps - done)
-            if len(self.betas) == 1:
-                uniforms = np.empty((len(generators), chunk * replicas.shape[2]))
-                for row, size, generator in zip(uniforms, sizes, generators, strict=True):
-                    generator.random(out=row[: chunk * size])
-                run_chains(*self.factors[0], replicas[0], sizes, uniforms, chunk, self.random_scan)
-            else:
-                accepted += self._tempered_sweeps(replicas, sizes, generators, chunk)
-        return accepted
-
-    def _tempered_sweeps(
+    def follow(
         self,
         replicas: NDArray[np.int32],
-        sizes: NDArray[np.int64],
         generators: Sequence[np.random.Generator],
-        sweeps: int,
+        thin: int,
+        draws: NDArray[np.int32],
     ) -> NDArray[np.int64]:
-        n_betas, width = len(self.betas), replicas.shape[2]
+        """Sweep ``replicas`` (n_betas, n_chains, k) in place and fill ``draws`` (n_chains, n_draws, k).
+
+        Returns how many swaps each pair of neighbours accepted. Uniforms come from each chain's own
+        generator, those of about ``_CHUNK`` sweeps at a time.
+        """
+        accepted = np.zeros(len(self.betas) - 1, np.int64)
+        at_once = max(_CHUNK // max(thin, 1), 1)
+        for first in range(0, draws.shape[1], at_once):
+            part = draws[:, first : first + at_once]
+            if len(self.betas) == 1 and thin <= _CHUNK:
+                part[:] = self._sweeps(replicas[0], generators, thin, part.shape[1])
+                continue
+            for draw in range(part.shape[1]):
+                for done in range(0, thin, _CHUNK):
+                    sweeps = min(_CHUNK, thin - done)
+                    if len(self.betas) == 1:
+                        self._sweeps(replicas[0], generators, sweeps, 1)
+                    else:
+                        accepted += self._tempered_sweeps(replicas, generators, sweeps)
+                part[:, draw] = replicas[0]
+        return accepted
+
+    def _sweeps(
+        self, chains: NDArray[np.int32], generators: Sequence[np.random.Generator], thin: int, n_draws: int
+    ) -> NDArray[np.int32]:
+        sizes = (chains >= 0).sum(axis=1)
+        uniforms = np.empty((len(chains), thin * n_draws * chains.shape[1]))
+        for row, size, generator in zip(uniforms, sizes, generators, strict=True):
+            generator.random(out=row[: thin * n_draws * size])
+        draws = np.empty((len(chains), n_draws, chains.shape[1]), np.int32)
+        run_chains(*self.factors[0], chains, sizes, uniforms, thin, self.random_scan, draws)
+        return draws
+
+    def _tempered_sweeps(
+        self, replicas: NDArray[np.int32], generators: Sequence[np.random.Generator], sweeps: int
+    ) -> NDArray[np.int64]:
+        n_betas, n_chains, width = replicas.shape
+        sizes = (replicas[0] >= 0).sum(axis=1)
         shape = (sweeps, n_betas * (width + 1) - 1)
-        accepted = np.zeros(n_betas - 1, np.int64)
+        accepted, kept = np.zeros(n_betas - 1, np.int64), np.empty((n_chains, 1, width), np.int32)
         for uniforms in np.stack([generator.random(shape) for generator in generators], axis=1):
             for b, replica in enumerate(replicas):
                 own = np.ascontiguousarray(uniforms[:, b * width : (b + 1) * width])
-                run_chains(*self.factors[b], replica, sizes, own, 1, self.random_scan)
+                run_chains(*self.factors[b], replica, sizes, own, 1, self.random_scan, kept)
             sums = pair_sums(self.log_pair_factors, replicas)
             accepted += swap(replicas, sums, self.betas, uniforms[:, n_betas * width :])
         return accepted
