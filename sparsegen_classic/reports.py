@@ -35,7 +35,7 @@ h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(-
 table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { caption-side: bottom; text-align: left; padding-top: .4rem; }
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); }
-th { background: var(--soft); vertical-align: bottom; } td.number { text-align: right; white-space: nowrap; }
+th { background: var(--soft); vertical-align: bottom; } .number { text-align: right; white-space: nowrap; }
 figure { margin: 1.5rem 0; } figure img { max-width: 100%; height: auto; background: #fff; }
 caption, figcaption, footer { font-size: .9rem; opacity: .8; }
 pre { background: var(--soft); padding: .8rem; overflow-x: auto; }
@@ -43,9 +43,10 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); }
 @media print {
   :root { color-scheme: light; } body { max-width: none; margin: 0; font-size: 10pt; }
   h2 { break-after: avoid; } figure, tr { break-inside: avoid; } .scroll { overflow: visible; }
-  pre { white-space: pre-wrap; }
+  pre { white-space: pre-wrap; } table { font-size: 8pt; } th, td { padding: .15rem .35rem; }
 }
 """.strip()
+_RIGHT = ' class="number"'
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -114,14 +115,18 @@ class Report:
         ValueError
             If a row has not as many cells as the header.
         """
-        lines = []
+        lines, numeric = [], [False] * len(header)
         for i, row in enumerate(rows):
             if len(row) != len(header):
                 raise ValueError(
                     f"rows must have as many cells as the header, {len(header)}, but row {i} has {len(row)}"
                 )
             lines.append(f"<tr>{''.join(map(_cell, row))}</tr>")
-        head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in header)
+            numeric = [known or _is_number(value) for known, value in zip(numeric, row, strict=True)]
+        head = "".join(
+            f'<th scope="col"{_RIGHT if right else ""}>{escape(str(name))}</th>'
+            for name, right in zip(header, numeric, strict=True)
+        )
         below = f"<caption>{escape(str(caption))}</caption>" if caption else ""
         body = "\n".join(lines)
         return self._add(
@@ -212,15 +217,18 @@ class _Number(str):
     """A number that is text already; it stands to the right like others."""
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, _Number) or (isinstance(value, Real) and not isinstance(value, bool))
+
+
 def _cell(value: Any) -> str:
-    if value is None:
-        return "<td></td>"
+    if not _is_number(value):
+        return f"<td>{'' if value is None else escape(str(value))}</td>"
     if isinstance(value, _Number):
-        return f'<td class="number">{escape(value)}</td>'
-    if isinstance(value, Real) and not isinstance(value, bool):
+        shown = escape(value)
+    else:
         shown = f"{value:,}" if isinstance(value, Integral) else f"{value:.4g}"
-        return f'<td class="number">{shown}</td>'
-    return f"<td>{escape(str(value))}</td>"
+    return f"<td{_RIGHT}>{shown}</td>"
 
 
 def evaluation_report(evaluation: Evaluation, title: str = "Samples measured", command: str = "") -> Report:
@@ -281,7 +289,9 @@ def _add_figures(report: Report, evaluation: Evaluation) -> None:
         "The rows of real images are what the best generator could reach; copies show which figures praise a "
         "generator that has learned the training images by heart; noise shows what bad samples get."
     )
-    report.table(header, [[row[0], *map(_Number, row[1:])] for row in rows])
+    cut = header.index(FIGURES["ndb"][0])
+    for part in (slice(1, cut), slice(cut, None)):  # two tables fit on paper
+        report.table(["", *header[part]], [[row[0], *map(_Number, row[part])] for row in rows])
     known = {name: meaning for name, _, meaning in FIGURES.values()}
     report.table(["figure", "what it is"], [[name, known[name]] for name in header[1:]])
 

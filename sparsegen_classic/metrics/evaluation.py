@@ -37,6 +37,7 @@ FIGURES = {
     ),
     "distance": ("dist.", ".3g", "median distance to the nearest training image"),
 }
+_FEW = 1000
 SAMPLES, REAL, CONTROL = "samples", "real", "control"
 
 
@@ -184,6 +185,8 @@ def _quality(own: dict[str, float], real: dict[str, float], evaluation: Evaluati
         f"Frechet distance {own['frechet']:.4g}: {ratio:.3g} times that of real images at the same count "
         f"({real['frechet']:.4g}); images of independent pixels have {noise:.4g}."
     )
+    if own["n"] < _FEW:
+        text += f" With {own['n']} images all figures are rough; {_FEW:,} and more are telling."
     if "confidence" in own:
         text += f" The network is {own['confidence']:.1%} sure of an image (real: {real['confidence']:.1%})."
     return text

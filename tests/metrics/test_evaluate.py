@@ -130,6 +130,7 @@ def test_text_and_json_hold_the_table(result):
 def test_the_verdict_names_copies_and_blur(result, parts):
     training, held_out, _ = parts
     assert "about as far from the training images as unseen images" in result.verdict("fresh")[-1]
+    assert "With 300 images all figures are rough" in result.verdict("fresh")[0]
     copies = evaluate({"thief": training[:100]}, training, held_out)
     assert "copies, or averages" in copies.verdict("thief")[-1]
     assert "100.0% are near copies" in copies.verdict("thief")[-1]
