@@ -23,7 +23,7 @@ from sparsegen_classic.coefficients.checks import (
     check_groups,
     check_states,
 )
-from sparsegen_classic.coefficients.draws import draw_magnitudes, log_density
+from sparsegen_classic.coefficients.draws import EXPONENTS, draw_magnitudes, log_density, to_scale
 from sparsegen_classic.coefficients.moments import Moments, SupportMoments, state_moments
 
 BLOCK = 16  # supports per block
@@ -45,14 +45,15 @@ class GaussianCoefficients(BaseEstimator):
         observations of the pooled mean and covariance of all codes instead.
     draw : {"truncated", "gaussian", "clip"}, default="truncated"
         "truncated" draws from the Gaussian restricted to positive coefficients. "gaussian" draws plainly: a
-        negative coefficient flips the sign of its atom. "clip" sets negative ones to zero. Without effect
-        with ``scale="log"``.
+        negative coefficient flips the sign of its atom. "clip" sets negative ones to zero. All three on the
+        scale of ``scale``; without effect on that of logarithms.
     method : {"em", "pooled"}, default="em"
         "pooled" takes the mean of each state and the covariance of each pair over the codes that have them
         (as slices of one Gaussian over all states), shrunk by the prior and made positive definite. It is
         several times faster and close to "em" where overlaps are plentiful.
-    scale : {"linear", "log"}, default="linear"
-        "log" models the logarithms of the coefficients: log-normal draws, positive by construction.
+    scale : {"linear", "sqrt", "cbrt", "log"}, default="linear"
+        What is Gaussian: coefficients, their square or cube roots, or their logarithms (log-normal draws).
+        Coefficients are skewed; cube roots of gamma variates are nearly normal (Wilson and Hilferty 1931).
     min_overlap : int, default=1
         Training codes that share fewer states with the support are left out.
     overlap_power : float, default=0.0
@@ -75,7 +76,7 @@ class GaussianCoefficients(BaseEstimator):
     groups_ : ndarray of shape (n_samples,) or None
         Group of each training code.
     state_means_ : ndarray of shape (2 * n_components,)
-        Mean coefficient (or logarithm) of each state, NaN if no training code uses it.
+        Mean of each state on the scale of ``scale``, NaN if no training code uses it.
     state_variances_ : ndarray of shape (2 * n_components,)
         Its variance, NaN likewise. A state seen once takes the variance of all coefficients about their
         states' means; none is less than 1e-6 of the mean squared coefficient (or than 1e-6).
@@ -188,7 +189,7 @@ class GaussianCoefficients(BaseEstimator):
         Returns
         -------
         mean : ndarray of shape (k,)
-            Mean of the magnitudes (of their logarithms with ``scale="log"``), in the order of ``support``.
+            Mean of the magnitudes on the scale of ``scale``, in the order of ``support``.
         covariance : ndarray of shape (k, k)
             Their covariance, positive definite.
 
@@ -288,10 +289,10 @@ class GaussianCoefficients(BaseEstimator):
         self._check_parameters()
         supports = check_states(states, self.n_features_in_, self._seen())
         generators = check_generators(random_state, len(supports))
-        magnitudes, log = np.zeros(supports.shape), self.scale == "log"
+        magnitudes = np.zeros(supports.shape)
 
         def draw(i: int, moments: Moments) -> None:
-            magnitudes[i, supports[i] >= 0] = draw_magnitudes(*moments, generators[i], self.draw, log)
+            magnitudes[i, supports[i] >= 0] = draw_magnitudes(*moments, generators[i], self.draw, self.scale)
 
         self._for_supports(draw, supports, groups)
         return magnitudes
@@ -299,7 +300,7 @@ class GaussianCoefficients(BaseEstimator):
     def score_samples(self, X: Any, groups: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the log-density of the coefficients of codes, given their supports.
 
-        It is that of the fitted Gaussian (or log-normal) over the magnitudes, whatever ``draw`` makes of it.
+        It is that of the fitted law over the magnitudes, before ``draw`` truncates or clips.
 
         Parameters
         ----------
@@ -319,10 +320,10 @@ class GaussianCoefficients(BaseEstimator):
         states, magnitudes = states_from_codes(X)
         seen = ((states < 0) | self._seen()[states]).all(axis=1)
         supports = check_states(np.where(seen[:, None], states, -1), self.n_features_in_, self._seen())
-        density, log = np.where(seen, 0.0, -np.inf), self.scale == "log"
+        density = np.where(seen, 0.0, -np.inf)
 
         def score(i: int, moments: Moments) -> None:
-            density[i] += log_density(magnitudes[i, supports[i] >= 0], *moments, log)
+            density[i] += log_density(magnitudes[i, supports[i] >= 0], *moments, self.scale)
 
         self._for_supports(score, supports, groups)
         return density
@@ -356,7 +357,7 @@ class GaussianCoefficients(BaseEstimator):
         )
 
     def _values(self):
-        return np.log(self.magnitudes_.data) if self.scale == "log" else self.magnitudes_.data
+        return to_scale(self.magnitudes_.data, self.scale)
 
     def _warn_of_unseen_pairs(self, unidentified):
         if unidentified:
@@ -375,7 +376,7 @@ class GaussianCoefficients(BaseEstimator):
         check_real("prior_strength", self.prior_strength, 0)
         check_choice("draw", self.draw, ("truncated", "gaussian", "clip"))
         check_choice("method", self.method, ("em", "pooled"))
-        check_choice("scale", self.scale, ("linear", "log"))
+        check_choice("scale", self.scale, tuple(EXPONENTS))
         check_integer("min_overlap", self.min_overlap, 1)
         check_real("overlap_power", self.overlap_power, 0)
         check_real("group_weight", self.group_weight, 0, 1)

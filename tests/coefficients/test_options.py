@@ -13,7 +13,7 @@ from tests import naive_coefficients as naive
 SUPPORT = [0, 9, 2, 5]  # + atom 0, - atom 3, + atom 2, + atom 5 of 6
 
 
-@parametrize_with_checks([GaussianCoefficients(method="pooled"), GaussianCoefficients(scale="log")])
+@parametrize_with_checks([GaussianCoefficients(method="pooled"), GaussianCoefficients(scale="cbrt")])
 def test_estimator_contract(estimator, check):
     check(estimator)
 
@@ -42,7 +42,7 @@ def assert_moments(moments, expected, rtol=1e-4):
 
 
 @pytest.mark.parametrize("method", ["em", "pooled"])
-@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize("scale", ["linear", "sqrt", "log"])
 def test_weights_are_replicated_rows(method, scale):
     codes, *_ = some_codes(0)
     weights = np.random.default_rng(1).integers(4, size=len(codes))
@@ -187,6 +187,22 @@ def test_log_normal_is_the_normal_of_the_logarithms():
     assert_allclose(one.score_samples([[2.5]]), expected)
 
 
+@pytest.mark.parametrize(("scale", "power"), [("sqrt", 2), ("cbrt", 3)])
+def test_roots_are_the_normal_of_powers(scale, power):
+    codes, *_ = some_codes(11, 400)
+    large = np.sign(codes) * np.abs(codes) ** power
+    model, plain = exactly(scale=scale).fit(large), exactly().fit(codes)
+    assert_moments(model.conditional(SUPPORT), plain.conditional(SUPPORT), 1e-8)
+    states = np.tile(SUPPORT, (50, 1))
+    for draw in ("truncated", "clip", "gaussian"):
+        roots = plain.set_params(draw=draw).sample_states(states, random_state=0)
+        drawn = model.set_params(draw=draw).sample_states(states, random_state=0)
+        assert_allclose(drawn, np.sign(roots) * np.abs(roots) ** power, rtol=1e-4, atol=1e-8)
+    slopes = np.log(power) + (power - 1) * np.log(np.abs(codes), where=codes != 0, out=np.zeros_like(codes))
+    difference = plain.score_samples(codes) - model.score_samples(large)
+    assert_allclose(difference, np.where(codes != 0, slopes, 0).sum(axis=1), atol=1e-5)
+
+
 def test_scores_are_normal_densities():
     codes, *_ = some_codes(8)
     model = GaussianCoefficients().fit(codes)
@@ -246,7 +262,7 @@ def test_warns_once_of_pairs_that_never_meet():
     ("options", "error", "match"),
     [
         ({"method": "global"}, ValueError, "method must be one of 'em', 'pooled', got 'global'"),
-        ({"scale": "sqrt"}, ValueError, "scale must be one of 'linear', 'log', got 'sqrt'"),
+        ({"scale": "root"}, ValueError, "scale must be one of 'linear', 'sqrt', 'cbrt', 'log', got 'root'"),
         ({"overlap_power": -1}, ValueError, "overlap_power must be at least 0, got -1"),
         ({"group_weight": 2}, ValueError, "group_weight must be at least 0 and at most 1, got 2"),
     ],
