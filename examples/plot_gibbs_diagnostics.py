@@ -41,7 +41,7 @@ samplers = {
 }
 figure, axes = plt.subplots(2, 1, figsize=(9, 5), sharex=True, layout="constrained")
 for axis, (name, sampler) in zip(axes, samplers.items(), strict=True):
-    trace = sampler.trace(model, n_chains=4, n_draws=500, random_state=4)
+    trace = sampler.trace(model, n_chains=4, n_draws=500, random_state=0)
     share = camp[trace].mean(axis=2)
     rhat, size = split_rhat(share), effective_sample_size(share, "mean")
     axis.plot(share[:, :150].T + 0.03 * np.arange(4), lw=1, drawstyle="steps-mid")

@@ -97,6 +97,8 @@ if TYPE_CHECKING:
     from sparsegen_classic.model_io import ModelFileError, load_model, save_model
     from sparsegen_classic.pursuit import (
         SparseCoder,
+        boltzmann_pursuit,
+        fit_boltzmann,
         iterative_hard_thresholding,
         orthogonal_mp,
         subspace_pursuit,
@@ -104,7 +106,20 @@ if TYPE_CHECKING:
     )
     from sparsegen_classic.reports import Report, evaluation_report
     from sparsegen_classic.restoration import denoise, estimate_sigma, inpaint
-    from sparsegen_classic.support import GibbsSampler, MarkovSupports
+    from sparsegen_classic.support import (
+        GibbsSampler,
+        MarkovSupports,
+        PairwiseSupports,
+        effective_sample_size,
+        enumerate_supports,
+        fit_contrastive_divergence,
+        fit_pseudo_likelihood,
+        from_pgmpy,
+        log_partition,
+        pseudo_likelihood,
+        split_rhat,
+        to_pgmpy,
+    )
 
 _HOME = {
     "baselines": (
@@ -166,6 +181,8 @@ _HOME = {
     "model_io": ("ModelFileError", "load_model", "save_model"),
     "pursuit": (
         "SparseCoder",
+        "boltzmann_pursuit",
+        "fit_boltzmann",
         "iterative_hard_thresholding",
         "orthogonal_mp",
         "subspace_pursuit",
@@ -173,7 +190,20 @@ _HOME = {
     ),
     "reports": ("Report", "evaluation_report"),
     "restoration": ("denoise", "estimate_sigma", "inpaint"),
-    "support": ("GibbsSampler", "MarkovSupports"),
+    "support": (
+        "GibbsSampler",
+        "MarkovSupports",
+        "PairwiseSupports",
+        "effective_sample_size",
+        "enumerate_supports",
+        "fit_contrastive_divergence",
+        "fit_pseudo_likelihood",
+        "from_pgmpy",
+        "log_partition",
+        "pseudo_likelihood",
+        "split_rhat",
+        "to_pgmpy",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -7,6 +7,7 @@ from sparsegen_classic.pursuit.boltzmann import (
     boltzmann_from_spins,
     boltzmann_pursuit,
     fit_boltzmann,
+    prior_factors,
     support_log_posterior,
 )
 from sparsegen_classic.pursuit.coder import SparseCoder
@@ -25,6 +26,7 @@ __all__ = [
     "iterative_hard_thresholding",
     "omp_arrays",
     "orthogonal_mp",
+    "prior_factors",
     "subspace_pursuit",
     "support_log_posterior",
     "thresholding",

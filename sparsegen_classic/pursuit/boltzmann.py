@@ -201,6 +201,46 @@ def boltzmann_pseudo_likelihood(
     return float(value), error.sum(axis=0), by_pairs
 
 
+def prior_factors(model: Any, n_components: int) -> dict[str, NDArray[np.float64]]:
+    """Return the factors of a model of supports as :func:`boltzmann_pursuit` takes them.
+
+    Such models compare supports of one size: call the pursuit with ``stop=False`` and that many atoms.
+
+    Parameters
+    ----------
+    model : MarkovSupports or PairwiseSupports
+        A fitted model over states of the doubled dictionary: ``states_``, ``log_factors_`` and
+        ``log_pair_factors_`` are used.
+    n_components : int
+        Number of atoms. States that the model has not seen are impossible.
+
+    Returns
+    -------
+    prior : dict
+        ``log_factors`` (2 * n_components,) and ``log_pair_factors`` of as many rows and columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsegen_classic.pursuit import boltzmann_pursuit, prior_factors
+    >>> from sparsegen_classic.support import MarkovSupports
+    >>> model = MarkovSupports().fit([[1, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, -1]])
+    >>> prior = prior_factors(model, 3)
+    >>> boltzmann_pursuit([[2.0, 0.5, 0.6]], np.eye(3), 2, stop=False, **prior).toarray()
+    array([[1.  , 0.25, 0.  ]])
+    """
+    n_states = 2 * n_components
+    if model.states_[-1] >= n_states:
+        raise ValueError(
+            f"n_components must be the model's number of atoms, got {n_components} and a state"
+            f" {model.states_[-1]}; give that of the codes that it was fitted to"
+        )
+    theta, table = np.full(n_states, -np.inf), np.full((n_states, n_states), -np.inf)
+    theta[model.states_] = model.log_factors_
+    table[np.ix_(model.states_, model.states_)] = model.log_pair_factors_
+    return {"log_factors": theta, "log_pair_factors": table}
+
+
 def boltzmann_from_spins(
     bias: ArrayLike, coupling: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:

@@ -13,10 +13,12 @@ from sparsegen_classic.pursuit import (
     boltzmann_from_spins,
     boltzmann_pursuit,
     fit_boltzmann,
+    prior_factors,
     support_log_posterior,
     thresholding,
 )
 from sparsegen_classic.pursuit.boltzmann import boltzmann_pseudo_likelihood
+from sparsegen_classic.support import MarkovSupports
 
 BIAS = np.array([-0.5, 0.1, 0.3, -0.2])  # check C9.2
 COUPLING = np.zeros((4, 4))
@@ -179,6 +181,27 @@ def test_a_fitted_prior_beats_a_flat_one():
     wrong = [((code != 0) != uses).sum() for code in found]
     assert errors[0] < 0.7 * errors[1]
     assert wrong[0] < 0.7 * wrong[1]
+
+
+def test_a_model_of_supports_is_a_prior():
+    """On its own training data: the most probable supports are those that the model has seen together."""
+    codes = np.zeros((60, 6))
+    codes[::2, [0, 1]], codes[1::2, [2, 3]] = [1.0, -1.0], [-1.0, 1.0]
+    model = MarkovSupports(smoothing=0.01).fit(codes)
+    prior = prior_factors(model, 6)
+    assert prior["log_factors"].shape == (12,)
+    assert_array_equal(np.flatnonzero(np.isfinite(prior["log_factors"])), model.states_)
+    X = np.array([[1.0, -0.2, -0.1, 0.4, 0, 0], [-0.4, 0.3, -1.0, 0.2, 9, 0]])
+    found = boltzmann_pursuit(X, np.eye(6), 2, stop=False, noise_variance=0.5, **prior).toarray()
+    assert_array_equal(np.sign(found), [[1, -1, 0, 0, 0, 0], [0, 0, -1, 1, 0, 0]])
+    weights = support_log_posterior(X, np.eye(6), found, noise_variance=0.5, **prior)
+    ratios = np.log(1 + 1 / 0.5)
+    evidence = [
+        (x[used] ** 2).sum() / (2 * 0.5 * 1.5) - ratios for x, used in zip(X, found != 0, strict=True)
+    ]
+    assert_allclose(weights, evidence + model.log_weights(np.sign(found)))
+    with pytest.raises(ValueError, match="n_components must be the model's number of atoms, got 3"):
+        prior_factors(model, 3)
 
 
 def test_any_coder_can_use_it_and_n_jobs_does_not_matter():
