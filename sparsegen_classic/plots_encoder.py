@@ -61,6 +61,7 @@ def plot_sparsity_levels(
         at = np.arange(len(one)) + (i - (len(sets) - 1) / 2) * width
         bars = ax.bar(at, [100 * level.share for level in one], width, label=label)
         ax.bar_label(bars, fmt="%.3g", fontsize=8)
+    ax.margins(y=0.2)
     ax.set_xticks(np.arange(len(sets[0])), [level.name for level in sets[0]])
     ax.set_ylabel("non-zeros, per cent")
     ax.set_title(f"sparsity of {len(sets[0])} layers, {sets[0][0].n_samples} samples", fontsize=10)
@@ -160,6 +161,7 @@ def plot_objectives(report: EncoderReport, *, layer: int | None = None, ax: Axes
     ax, at = _axes(ax, (7, 4)), np.arange(report.n_images)
     ax.bar(at - 0.2, one.objective, 0.4, label="encoder")
     ax.bar(at + 0.2, one.reference, 0.4, label="reference")
+    ax.margins(y=0.3)
     ax.set_xlabel("image")
     ax.set_ylabel("objective")
     assert one.excess is not None
