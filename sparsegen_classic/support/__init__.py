@@ -3,9 +3,13 @@
 A support is a row of *states* of the doubled dictionary [D, -D], ascending and padded with -1: state ``m``
 is atom ``m`` with a positive coefficient, ``n_components + m`` the same atom with a negative one.
 
-:class:`MarkovSupports` is equation (2) of Vaksman and Elad with counts for marginals,
-:class:`GibbsSampler` draws from it, :func:`enumerate_supports` lists all its probabilities where the model
-is small, and :func:`matching_rows` and :func:`largest_overlaps` say how new the drawn supports are.
+:class:`MarkovSupports` is equation (2) of Vaksman and Elad with counts for marginals;
+:func:`fit_pseudo_likelihood` and :func:`fit_contrastive_divergence` go on from there, and
+:class:`PairwiseSupports` holds factors from anywhere. :class:`GibbsSampler` draws, given evidence if there
+is any; :func:`split_rhat` and :func:`effective_sample_size` say whether its chains have mixed.
+:func:`enumerate_supports` lists all probabilities where the model is small, :func:`log_partition` estimates
+log Z elsewhere, :func:`pseudo_likelihood` does without it, and :func:`to_pgmpy` and :func:`from_pgmpy` lead
+to pgmpy and back. :func:`matching_rows` and :func:`largest_overlaps` say how new the drawn supports are.
 """
 
 from sparsegen_classic.support.annealed import LogPartition, log_partition

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_integer
-from sparsegen_classic.support._pairwise import fields, log_weights, to_indices
+from sparsegen_classic.support._pairwise import log_weights, to_indices
 
 
 @dataclass
@@ -158,13 +157,16 @@ def _resize(
     """Return ``size`` indices: a random part of ``members``, or all of them with drawn atoms added."""
     if len(members) > size:
         return generator.permutation(members)[:size]
+    field = law.log_factors_ + law.log_pair_factors_[members].sum(axis=0)
     while len(members) < size:
-        field = fields(law, members[None])[0]
         if np.isneginf(field).all():
             grown, wanted = len(members) + len(law.clamped), size + len(law.clamped)
             raise ValueError(
                 f"size={wanted} cannot be reached: no atom can be added to a training support grown to"
                 f" {grown} atoms; use a smaller size, or fit with smoothing > 0"
             )
-        members = np.append(members, generator.choice(len(field), p=softmax(field)))
+        shares = np.cumsum(np.exp(field - field.max()))
+        drawn = np.searchsorted(shares / shares[-1], generator.random(), side="right")
+        members = np.append(members, np.int32(drawn))
+        field = field + law.log_pair_factors_[drawn]
     return members

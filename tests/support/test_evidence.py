@@ -54,8 +54,8 @@ def test_draws_follow_the_conditional_law(signed, scan, evidence):
 @pytest.mark.parametrize("model", [planted(1, 9), planted(2, 9, scale=2)])
 def test_planted_models_have_no_training_supports(model):
     sampler = GibbsSampler(burn_in=60)
-    assert_follows(sampler.sample(model, 8_000, 0, size=4), *enumerate_supports(model, 4))
-    drawn = sampler.sample(model, 8_000, 1, size=4, clamp=[7, 3], forbid=[5])
+    assert_follows(sampler.sample(model, 5_000, 0, size=4), *enumerate_supports(model, 4))
+    drawn = sampler.sample(model, 5_000, 1, size=4, clamp=[7, 3], forbid=[5])
     assert_follows(drawn, *given(model, 4, [3, 7], [5]))
     with pytest.raises(ValueError, match="size must be given, for the model has no training support"):
         sampler.sample(model, 2)
@@ -119,13 +119,13 @@ def test_one_long_chain_follows_the_law_and_thinning_decorrelates():
 def test_systematic_and_random_scans_under_tempering_follow_the_law():
     model = planted(4, 9)
     for scan in SCANS:
-        sampler = GibbsSampler(betas=(1, 0.6, 0.3), scan=scan, burn_in=30)
-        drawn = sampler.sample(model, 6_000, 0, size=4)
+        sampler = GibbsSampler(betas=(1, 0.6, 0.3), scan=scan, burn_in=15)
+        drawn = sampler.sample(model, 3_000, 0, size=4)
         assert_follows(drawn, *enumerate_supports(model, 4))
         assert sampler.swap_rates_.shape == (2,)
         assert ((sampler.swap_rates_ > 0.3) & (sampler.swap_rates_ < 1)).all()
         assert_array_equal(sampler.sample(model, 100, 0, size=4), drawn[:100])
-    with_evidence = GibbsSampler(betas=(1, 0.5), burn_in=30).sample(model, 6_000, 2, size=4, clamp=[2])
+    with_evidence = GibbsSampler(betas=(1, 0.5), burn_in=30).sample(model, 3_000, 2, size=4, clamp=[2])
     assert_follows(with_evidence, *given(model, 4, [2]))
 
 
@@ -133,10 +133,10 @@ def test_tempering_frees_frozen_chains():
     """Check C3.4: unsmoothed, {0, 1} and {2, 3} are worlds apart; at beta = 0 there are bridges."""
     model = MarkovSupports(smoothing=0).fit(codes_of(["01", "01", "01", "23"], 4))
     possible, law = enumerate_supports(model, 2)
-    start = [[2, 3]] * 4_000
+    start = [[2, 3]] * 2_000
     frozen = GibbsSampler(burn_in=100).sample(model, initial=start, random_state=0)
     assert_array_equal(frozen, start)
-    free = GibbsSampler(burn_in=100, betas=(1, 0.5, 0)).sample(model, initial=start, random_state=0)
+    free = GibbsSampler(burn_in=50, betas=(1, 0.5, 0)).sample(model, initial=start, random_state=0)
     assert_follows(free, possible, law)
 
 

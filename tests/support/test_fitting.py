@@ -119,13 +119,13 @@ def test_early_stopping_returns_the_best_step(truth, few):
 def test_low_rank_change_has_that_rank(many):
     model, start = many
     values = []
-    for rank in (1, 2, 6, 12):
-        history = fit_pseudo_likelihood(model.supports_, *start, rank=rank, l2=0.0)[2]
+    for rank in (1, 3, 12):
+        history = fit_pseudo_likelihood(model.supports_[:2_000], *start, rank=rank, l2=0.0)[2]
         values.append(history["train"][-1])
-    full = fit_pseudo_likelihood(model.supports_, *start, l2=0.0)[2]["train"][-1]
+    full = fit_pseudo_likelihood(model.supports_[:2_000], *start, l2=0.0)[2]["train"][-1]
     assert (np.diff(values) > 0).all()
     assert values[-1] == pytest.approx(full, abs=1e-3)
-    table = fit_pseudo_likelihood(model.supports_, *start, rank=2, l2=0.0)[1]
+    table = fit_pseudo_likelihood(model.supports_[:2_000], *start, rank=2, l2=0.0, max_iter=20)[1]
     # some diagonal makes the change a matrix of rank 2, so that every 3 x 3 minor off it vanishes
     for rows, columns in (((0, 1, 2), (3, 4, 5)), ((6, 7, 8), (9, 10, 11)), ((0, 5, 9), (1, 6, 11))):
         change = table[np.ix_(rows, columns)] - start[1][np.ix_(rows, columns)]
