@@ -3,9 +3,9 @@ Which law for the coefficients?
 ===============================
 
 Given a support, the coefficients of a new code are drawn from a Gaussian learned from the training codes
-that overlap it. The overlaps may be weighed, the Gaussian may be fitted by EM or pooled pair by pair, in
-coefficients, in their roots or logarithms, and codes of one group of images may count more than others. Held-out
-codes tell which describes the data best.
+that overlap it. The overlaps may be weighed, the Gaussian may be fitted by EM or pooled pair by pair, to
+coefficients, their roots or logarithms, and codes of one group of images may count more than others.
+Held-out codes tell which describes the data best.
 """
 
 import matplotlib.pyplot as plt
@@ -65,12 +65,8 @@ supports = held_out[np.isfinite(density)]
 bins = np.linspace(0, 3, 61)
 figure, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
 ax.hist(relative(supports), bins, density=True, color="0.8", label="held-out codes")
-for label, options in (
-    ("truncated", {}),
-    ("cube roots", {"scale": "cbrt"}),
-    ("log-normal", {"scale": "log"}),
-):
-    law = GaussianCoefficients(**options, n_jobs=-1).fit(codes)
+for label, scale in (("truncated", "linear"), ("cube roots", "cbrt"), ("log-normal", "log")):
+    law = GaussianCoefficients(scale=scale, n_jobs=-1).fit(codes)
     drawn = np.concatenate([relative(law.sample(supports, random_state=seed)) for seed in range(5)])
     ax.hist(drawn, bins, density=True, histtype="step", label=label)
 ax.set(xlabel="coefficient / mean of its state", ylabel="density")
