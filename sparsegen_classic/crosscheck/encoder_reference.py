@@ -18,6 +18,7 @@ from sparsegen_classic.convolutional.l0 import csc_omp
 from sparsegen_classic.convolutional.l1 import ConvCode, Lasso, plain_lasso
 from sparsegen_classic.convolutional.multilayer import MultiLayerCSC
 from sparsegen_classic.convolutional.operator import ConvDictionary
+from sparsegen_classic.crosscheck.encoder_run import SMALLEST
 
 Floats = NDArray[np.floating]
 _TOL = 1e-6  # relative duality gap of the reference
@@ -56,7 +57,8 @@ class LassoReference:
         """Return how far codes are above the optimum, relative, on average and to a few per cent."""
         code = self._solve(signals, tol=1e-2, max_iter=30)
         objective = sum(map(_sums, self.parts(signals, maps)))
-        return float(np.mean((objective - code.objective + code.duality_gap) / code.objective))
+        scale = np.maximum(code.objective, SMALLEST)
+        return float(np.mean((objective - code.objective + code.duality_gap) / scale))
 
     def parts(self, signals: Floats, maps: Floats) -> tuple[Floats, Floats]:
         """Return the objective of every image as halved squared residuals of pixels, and as penalties."""
@@ -135,10 +137,10 @@ class GreedyReference:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             found = [csc_omp(self.dictionary, signal, self.k) for signal in signals]
-            tol = max(2 * objective[0], 1e-12 * float(np.vdot(signals[0], signals[0])))
-            same = csc_omp(self.dictionary, signals[0], 4 * self.k, tol)
+            exact = 1e-12 * _sums(np.square(signals)) + SMALLEST  # all explained but rounding
+            reference = np.maximum([one.objective for one in found], exact)
+            same = csc_omp(self.dictionary, signals[0], 4 * self.k, 2 * max(objective[0], exact[0]))
         ours = np.stack([one.maps.to_dense() for one in found])
-        reference = np.array([one.objective for one in found])
         atoms = same.maps.nnz if same.stopped_by in ("tol", "exact") else None
         return Held(
             objective,

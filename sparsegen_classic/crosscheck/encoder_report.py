@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from sparsegen_classic.crosscheck.encoder_run import Finding
+from sparsegen_classic.crosscheck.encoder_run import SMALLEST, Finding
 
 Floats = NDArray[np.floating]
 COUNTS = ("global", "needle", "pixel", "stripe")
@@ -80,7 +80,7 @@ class EncoderLayer:
         if self.objective is None or self.reference is None or self.lower is None:
             return None
         floor = np.where(np.isnan(self.lower), self.reference, self.lower)
-        return (self.objective - floor) / np.maximum(self.reference, np.finfo(float).tiny)
+        return (self.objective - floor) / np.maximum(self.reference, SMALLEST)
 
     @property
     def certified(self) -> bool:

@@ -15,6 +15,7 @@ from sparsegen_classic.convolutional.operator import ConvDictionary
 from sparsegen_classic.crosscheck.adapters import EPS, Adapter, adapter_of
 
 Floats = NDArray[np.floating]
+SMALLEST = 1e-100  # objective that others are divided by: that of an image of zeros is 0
 
 
 @dataclass(frozen=True)

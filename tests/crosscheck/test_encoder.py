@@ -183,6 +183,16 @@ def test_reversed_channels_and_normalised_filters():
     assert names(report) == ["objective", "filters normalised"]
 
 
+def test_an_image_of_zeros_has_zero_codes():
+    images = np.zeros((2, 1, 12, 12))
+    assert crosscheck_encoder(lista(n_iterations=3), DICTIONARY, images=images, lam=LAM).passed
+    nothing = crosscheck_encoder(lambda x: 0 * DICTIONARY.analyze(x), DICTIONARY, "l0", images, k=3)
+    assert nothing.passed
+    report = crosscheck_encoder(lambda x: DICTIONARY.analyze(x) + 1, DICTIONARY, images=images, lam=LAM)
+    assert names(report)[0] == "objective"
+    json.dumps(report.to_dict())
+
+
 def test_signs():
     report = crosscheck_encoder(lista(), DICTIONARY, lam=LAM, positive=True)
     assert names(report)[0] == "positive"
