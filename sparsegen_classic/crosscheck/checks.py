@@ -64,34 +64,40 @@ def examine(
     """Try all inputs; of those with a fault report the one with the largest error, and shrink it."""
     dtype = dtype or probe.dtype
 
-    def message_of(x: Array) -> str | None:
+    def message_of(x: Array) -> tuple[str | None, bool]:
         try:
-            return fault(probe, x)
+            return fault(probe, x), False
         except LayerError as error:
-            return str(error)
+            return str(error), True
+
+    def fails_alike(x: Array, raises: bool) -> bool:
+        """Keep a wrong answer from shrinking to no answer, and the other way round."""
+        message, raised = message_of(x)
+        return message is not None and raised == raises
 
     failing = []
     for given in inputs:
         x = probe.quantised(given, dtype)
-        message = message_of(x)
+        message, _ = message_of(x)
         if message:
             failing.append(example(probe, x, message, dtype))
     if not failing:
         return Verdict(name, "pass", question)
     worst = max(failing, key=_error)
 
+    raises = message_of(worst.x)[1]
     start = time.perf_counter()
     vary = tuple(i for i, letter in enumerate(probe.letters()) if letter in probe.vary)
     with np.errstate(all="ignore"):
         small = shrink(
             worst.x,
-            lambda x: message_of(x) is not None,
+            lambda x: fails_alike(x, raises),
             vary,
             lambda x: probe.quantised(x, dtype),
             seconds=min(1.0, probe.patience),
         )
     probe.patience -= time.perf_counter() - start
-    message = message_of(small) or worst.message  # a layer that is not deterministic may recover
+    message = message_of(small)[0] or worst.message  # a layer that is not deterministic may recover
     return Verdict(name, "fail", worst.message, worst, example(probe, small, message, dtype))
 
 

@@ -126,7 +126,7 @@ def _dtype_check(dtype: str) -> Check:
 
     def judge(probe: Probe, rng: np.random.Generator) -> Verdict:
         if dtype not in probe.adapter.dtypes:
-            return Verdict(dtype, "skip", f"the layer takes {' and '.join(probe.adapter.dtypes)}")
+            return Verdict(dtype, "skip", f"the layer takes {', '.join(probe.adapter.dtypes)}")
         x = scaled(ordinary(probe.small, rng), probe.constraint)
         inputs = [probe.quantised(x, dtype)]
         if dtype == "float64":

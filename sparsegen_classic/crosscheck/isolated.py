@@ -66,7 +66,8 @@ def crosscheck_target(
         If there is no such layer, or an option is wrong.
     """
     time_limit = check_real("time_limit", time_limit, 0, closed="()")
-    try:  # before a process is started for nothing
+    _parts(target)  # errors before a process is started for nothing
+    try:
         make_constraint(constraint, **{o: options[o] for o in _CONSTRAINT_OPTIONS if o in options})
     except (ValueError, TypeError) as error:
         raise TargetError(str(error)) from error
@@ -174,15 +175,9 @@ def load_target(target: str) -> Any:
     LayerError
         If importing it raises.
     """
-    if target.lower().endswith(".onnx"):
-        if not Path(target).is_file():
-            raise TargetError(f"there is no file {target}")
+    module, name = _parts(target)
+    if not name:
         return target
-    module, _, name = target.rpartition(":")
-    if not module or not name:
-        raise TargetError(
-            f"{target!r} names no layer; write module:name, file.py:name or the path of an .onnx file"
-        )
     loaded = _load_file(module) if module.endswith(".py") else _load_module(module)
     for part in name.split("."):
         if not hasattr(loaded, part):
@@ -191,9 +186,19 @@ def load_target(target: str) -> Any:
     return loaded
 
 
+def _parts(target: str) -> tuple[str, str]:
+    """Return module or file and name; of an ONNX file no name. Files must exist."""
+    module, _, name = (target, "", "") if target.lower().endswith(".onnx") else target.rpartition(":")
+    if not module or not (name or module == target):
+        raise TargetError(
+            f"{target!r} names no layer; write module:name, file.py:name or the path of an .onnx file"
+        )
+    if module.endswith((".py", ".onnx", ".ONNX")) and not Path(module).is_file():
+        raise TargetError(f"there is no file {module}")
+    return module, name
+
+
 def _load_file(path: str) -> Any:
-    if not Path(path).is_file():
-        raise TargetError(f"there is no file {path}")
     sys.path.insert(0, str(Path(path).absolute().parent))
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     assert spec is not None

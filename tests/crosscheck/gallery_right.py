@@ -165,7 +165,10 @@ def inner_product_with_signs(x):
     return 0.1 * np.vdot(np.sign(x).astype(np.float64), x.astype(np.float64))
 
 
-@RIGHT.shows("stripe", 3, atom_shape=(2, 2))
+STRIPE_CHECKS = ("values", "feasible", "magnitudes", "idempotent", "samples", "layout", "non-square", "ties")
+
+
+@RIGHT.shows("stripe", 3, atom_shape=(2, 2), checks=STRIPE_CHECKS)
 def stripes_greedily(x):
     y = np.zeros_like(x)
     for sample, out in zip(x, y, strict=True):

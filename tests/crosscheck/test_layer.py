@@ -50,6 +50,19 @@ def test_the_smallest_input_can_be_pasted(failing):
     assert failing["values"].worst.x.size > smallest.x.size
 
 
+def test_a_wrong_answer_does_not_shrink_to_an_error():
+    def keeps_ties(x):
+        level = np.sort(np.abs(x), axis=1)[:, [-3]]  # raises where there are fewer than 3 channels
+        return np.where(np.abs(x) >= level, x, x.dtype.type(0))
+
+    report = crosscheck_layer(keeps_ties, "needle", k=3, shape=SHAPE)
+    assert [v.check for v in report.failures] == ["ties"]
+    smallest = report["ties"].smallest
+    assert smallest.x.shape == (1, 4, 1, 1)
+    assert np.count_nonzero(smallest.got) == 4
+    assert "raises" not in smallest.message
+
+
 def test_reports_survive_json(failing):
     data = json.loads(failing.to_json())
     assert data["failures"] == [v.check for v in failing.failures]
