@@ -41,8 +41,8 @@ class GaussianCoefficients(BaseEstimator):
     ----------
     prior_strength : float, default=3.0
         Pseudo-observations of the prior, whose covariance is the diagonal of the states' variances. With 0
-        (maximum likelihood) EM diverges where overlaps are few. For a group of ``groups`` they are
-        observations of the pooled mean and covariance of all codes instead.
+        (maximum likelihood) EM diverges where overlaps are few. On a support of a group they are complete
+        observations with the mean and covariance that all codes together give.
     draw : {"truncated", "gaussian", "clip"}, default="truncated"
         "truncated" draws from the Gaussian restricted to positive coefficients. "gaussian" draws plainly: a
         negative coefficient flips the sign of its atom. "clip" sets negative ones to zero. All three on the
@@ -50,7 +50,7 @@ class GaussianCoefficients(BaseEstimator):
     method : {"em", "pooled"}, default="em"
         "pooled" takes the mean of each state and the covariance of each pair over the codes that have them
         (as slices of one Gaussian over all states), shrunk by the prior and made positive definite. It is
-        several times faster and close to "em" where overlaps are plentiful.
+        two to three times faster and close to "em" where overlaps are plentiful.
     scale : {"linear", "sqrt", "cbrt", "log"}, default="linear"
         What is Gaussian: coefficients, their square or cube roots, or their logarithms (log-normal draws).
         Coefficients are skewed; cube roots of gamma variates are nearly normal (Wilson and Hilferty 1931).
@@ -151,7 +151,8 @@ class GaussianCoefficients(BaseEstimator):
             What each code counts, at least 0; 2 is as if it came twice. None = 1 each.
         groups : array-like of int of shape (n_samples,), default=None
             Group of each code. On a support of a group, codes of other groups then weigh
-            ``group_weight``, and ``prior_strength`` observations stand for all codes, pooled.
+            ``group_weight``, and ``prior_strength`` observations stand for all codes together. States that
+            no code of the group has are no obstacle.
 
         Returns
         -------
