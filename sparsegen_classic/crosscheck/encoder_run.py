@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -194,17 +194,14 @@ def _misread(z: Floats, layer: ConvDictionary, image: Sequence[int]) -> str:
         last = z.ndim == len(image) + 2 and z.shape[-1] == layer.n_atoms
         return "; channels come last, they must be axis 1" if last else ""
     step, crop = layer.stride[0], layer.padding[0]
-    options: list[tuple[int, int]] = sorted(
-        product(range(1, max(layer.atom_shape) + 1), range(max(layer.atom_shape))),
-        key=lambda o: ((o[0] != step) + (o[1] != crop), abs(o[1] - crop), abs(o[0] - step)),
-    )
-    fits: Callable[[int, int], bool] = lambda s, p: all(  # noqa: E731
-        (n + 2 * p - k) // s + 1 == g for n, k, g in zip(image, layer.atom_shape, got, strict=True)
-    )
-    found = next(((s, p) for s, p in options if fits(s, p)), None)
-    if found is None:
+    fitting = [
+        (s, p)
+        for s, p in product(range(1, max(layer.atom_shape) + 1), range(max(layer.atom_shape)))
+        if all((n + 2 * p - k) // s + 1 == g for n, k, g in zip(image, layer.atom_shape, got, strict=True))
+    ]
+    if not fitting:
         return ""
+    s, p = min(fitting, key=lambda f: ((f[0] != step) + (f[1] != crop), abs(f[1] - crop), abs(f[0] - step)))
     return (
-        f": that is what stride {found[0]} and padding {found[1]} give, the dictionary has stride {step} and "
-        f"padding {crop}"
+        f": that is what stride {s} and padding {p} give, the dictionary has stride {step} and padding {crop}"
     )

@@ -156,6 +156,18 @@ def test_a_stack_is_seen_through_containers_and_reused_activations():
         assert names(report) == ["shape"]
 
 
+def test_a_network_against_the_multi_layer_objective_and_one_with_a_zero_filter():
+    network = conv_relu().double()
+    report = crosscheck_encoder(network, MODEL, "multi-layer-basis-pursuit", IMAGES[:1], lam=[0.1, 0.1])
+    assert names(report) == ["objective"]
+    assert "agrees with MultiLayerCSC.threshold" in report.recognised
+    network[0].weight.data[2] = 0
+    report = crosscheck_encoder(network, MODEL, "layered-thresholding", IMAGES, lam=BIASES)
+    assert names(report)[:1] == ["values"]
+    assert "dead maps" in names(report)
+    assert "filter 2 is" in report.notes[0].message
+
+
 def test_stride_misread_by_a_network():
     network = conv_relu(stride=1, padding=1)
     report = crosscheck_encoder(network, MODEL, "layered-thresholding", IMAGES, lam=BIASES)
