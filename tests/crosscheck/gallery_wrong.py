@@ -1,7 +1,5 @@
 """Wrong layers in numpy: each has one mistake of real life, and says which checks must find it."""
 
-import itertools
-
 import numpy as np
 
 from sparsegen_classic.convolutional import project_l1, project_needle, project_stripe, soft_threshold
@@ -32,11 +30,6 @@ def sorted_in_ascending_order(x):
 @WRONG.shows("topk", K, "values", "kept")
 def magnitude_where_value_is_meant(x):
     return keep_rows(x, np.abs(x), K)
-
-
-@WRONG.shows("topk-magnitude", K, "values", "kept")
-def keys_cut_to_integers(x):
-    return keep_rows(x, np.abs(x).astype(int).astype(float), K)
 
 
 @WRONG.shows("topk", K, "values", only=True)
@@ -262,11 +255,6 @@ def nothing_returned(x):
     x[...] = keep_rows(x, np.abs(x), K)
 
 
-@WRONG.shows("l0", K, "output", only=True)
-def flattened(x):
-    return keep_rows(x, np.abs(x), K).reshape(len(x), -1)
-
-
 # conduct
 
 
@@ -316,13 +304,10 @@ class TiesBrokenByNoise:
         return keep_rows(x, np.abs(x) + 0.5 * self.rng.random(x.shape), K)
 
 
-@WRONG.shows("l0", K, "memory", only=True, shape=(1, 16, 16, 16))
+@WRONG.shows("l0", K, "memory", "ties", only=True, shape=(1, 16, 16, 16))
 def all_pairs_compared(x):
     rows = np.abs(x).reshape(len(x), -1)
-    ranks = (rows[:, None, :] > rows[:, :, None]).sum(axis=2) + np.array(
-        [[sum(r[j] == r[i] for j in range(i)) if n < 200 else 0 for i in range(n)]
-         for r, n in zip(rows, itertools.repeat(rows.shape[1]))]
-    ).reshape(rows.shape)  # fmt: skip
+    ranks = (rows[:, None, :] > rows[:, :, None]).sum(axis=2)
     return np.where((ranks < K).reshape(x.shape), x, zero(x))
 
 
