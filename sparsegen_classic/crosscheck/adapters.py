@@ -225,9 +225,12 @@ class OnnxAdapter(Adapter):
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # errors arrive as exceptions
-        self.session = onnxruntime.InferenceSession(
-            os.fspath(path), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self.session = onnxruntime.InferenceSession(
+                os.fspath(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime has a class of its own for everything
+            raise ValueError(f"{os.fspath(path)} cannot be read as an ONNX model: {error}") from error
         inputs = self.session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(

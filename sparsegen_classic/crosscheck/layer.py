@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer, check_real
 from sparsegen_classic.crosscheck.adapters import Adapter, adapter_of
@@ -251,7 +253,7 @@ def run_checks(
         elif broken:
             verdict = Verdict(check.name, "skip", f"says nothing while {min(broken)!r} fails")
         else:
-            verdict = check.judge(probe, rng)
+            verdict = _judge(check, probe, rng)
         if verdict.status == "fail":
             failed.add(check.name)
         watch(check.name, verdict)
@@ -259,6 +261,13 @@ def run_checks(
         if check is OUTPUT and verdict.status == "fail":
             break
     bar.close()
+
+
+def _judge(check: Check, probe: Probe, rng: np.random.Generator) -> Verdict:
+    try:
+        return check.judge(probe, rng)
+    except LayerError as error:  # on an input that it took before
+        return Verdict(check.name, "fail", str(error))
 
 
 def _open(

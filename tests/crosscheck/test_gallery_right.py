@@ -40,6 +40,11 @@ def test_an_onnx_file(tmp_path):
     for seed in SEEDS:
         report = assert_layer_matches(path, "needle", k=K, shape=(2, 6, 5, 4), random_state=seed)
     assert (report.framework, report.layer) == ("onnx", "needle.onnx")
+    with pytest.raises(ValueError, match="shape must have 4 entries"):
+        crosscheck_layer(path, "needle", k=K, shape=(2, 6))
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises(ValueError, match="broken.onnx cannot be read as an ONNX model"):
+        crosscheck_layer(tmp_path / "broken.onnx", "needle", k=K)
     wrong = crosscheck_layer(path, "needle", k=K + 1, shape=(2, 6, 5, 4))
     assert {v.check for v in wrong.failures} == {"values"}
     assert wrong.diagnosis == "the k -1 largest by magnitude over channels"

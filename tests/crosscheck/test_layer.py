@@ -182,6 +182,20 @@ def test_what_is_no_answer_is_a_verdict(layer, message):
     assert message in report["output"].message
 
 
+def test_a_layer_that_raises_now_and_then_gets_verdicts():
+    class Moody:
+        calls = 0
+
+        def __call__(self, x):
+            self.calls += 1
+            if self.calls % 7 == 0:
+                raise RuntimeError("not now")
+            return right(x, 2)
+
+    report = crosscheck_layer(Moody(), "needle", k=2, shape=SHAPE)
+    assert any("raises RuntimeError: not now" in v.message for v in report.failures)
+
+
 def test_a_class_that_cannot_be_made_is_a_verdict():
     class Broken:
         def __init__(self, a, b):
