@@ -60,9 +60,9 @@ print(before)
 # %%
 # Learned, and checked again
 # --------------------------
-# Trained for seconds on the lasso objective itself, five layers do what ISTA does in about 30 iterations and
-# FISTA in a dozen, on images that they were not trained on; the report counts them. It is still no pursuit:
-# the objective is 10 per cent above the optimum, and most of the support is not that of the optimum.
+# Trained for seconds on the lasso objective itself, five layers do what takes ISTA over 20 iterations and
+# FISTA about 10, on images that they were not trained on; the report counts them. It is still no pursuit: the
+# objective is more than 10 per cent above the optimum, and most of the support is not that of the optimum.
 optimizer = torch.optim.Adam(lista.parameters(), lr=5e-3)
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300)
 data = torch.from_numpy(train)
@@ -106,11 +106,11 @@ def unrolled(x, n_iterations=200, lam=lam, flip=False, dead=None):
     return maps
 
 
-most_used = int(np.abs(unrolled(test)).sum(axis=(0, 2, 3)).argmax())
+most_used = np.abs(unrolled(test)).sum(axis=(0, 2, 3)).argsort()[-3:]
 wrong = {
     "twice the penalty": lambda x: unrolled(x, lam=2 * lam),
     "filters flipped": lambda x: unrolled(x, flip=True),
-    "a dead map": lambda x: unrolled(x, dead=most_used),
+    "dead maps": lambda x: unrolled(x, dead=most_used),
     "images in bytes": lambda x: unrolled(255 * x, n_iterations=20),
     "cropped maps": lambda x: unrolled(x)[..., 1:-1, 1:-1],
 }
