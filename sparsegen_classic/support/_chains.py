@@ -23,6 +23,7 @@ class Conditioned:
     states_: NDArray[np.int32]
     supports_: NDArray[np.int32]
     clamped: NDArray[np.int32]  # indices
+    pair_factors_: NDArray[np.float64] | None  # the table as the kernel takes it, if the model has it ready
 
 
 def condition(model: Any, clamp: Any, forbid: Any) -> Conditioned:
@@ -42,7 +43,8 @@ def condition(model: Any, clamp: Any, forbid: Any) -> Conditioned:
     supports = model.supports_
     if len(clamped) or len(forbidden):
         supports = supports[(supports >= 0).sum(axis=1) >= len(clamped)]
-    return Conditioned(theta, table, model.states_, supports, clamped)
+    ready = getattr(model, "pair_factors_", None)
+    return Conditioned(theta, table, model.states_, supports, clamped, ready)
 
 
 def _check_evidence(model: Any, name: str, states: Any) -> NDArray[np.int32]:

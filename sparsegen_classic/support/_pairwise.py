@@ -27,7 +27,12 @@ def check_model(model: Any) -> None:
 def factors(
     log_factors: NDArray[np.float64], log_pair_factors: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the factors (n_states,) and (n_states, n_states) as the kernels take them.
+    """Return the factors (n_states,) and (n_states, n_states) as the kernels take them."""
+    return np.exp(log_factors - log_factors.max()), pair_factors(log_pair_factors)
+
+
+def pair_factors(log_pair_factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the factors of pairs as the kernels take them.
 
     The largest of each row is 1: what scales a row changes no conditional probability, and products of
     such numbers cannot overflow. What is possible stays so: no factor is below exp(-700).
@@ -35,7 +40,7 @@ def factors(
     peaks = np.max(log_pair_factors, axis=1, initial=-np.inf)
     table = log_pair_factors - np.where(np.isfinite(peaks), peaks, 0.0)[:, None]
     table[(table < -700.0) & np.isfinite(table)] = -700.0
-    return np.exp(log_factors - log_factors.max()), np.exp(table, out=table)
+    return np.exp(table, out=table)
 
 
 def to_indices(states: NDArray[np.integer], known: NDArray[np.integer]) -> NDArray[np.int32]:

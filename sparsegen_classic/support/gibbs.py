@@ -20,7 +20,7 @@ from sparsegen_classic.support._chains import (
     condition,
     random_starts,
 )
-from sparsegen_classic.support._pairwise import check_model, factors, to_states
+from sparsegen_classic.support._pairwise import check_model, pair_factors, to_states
 from sparsegen_classic.support.tempering import check_betas, pair_sums, swap, tempered
 
 _BLOCK = 64  # chains
@@ -255,7 +255,10 @@ class _Chains:
 
     def __init__(self, law: Conditioned, betas: NDArray[np.float64], random_scan: bool):
         self.betas, self.random_scan = betas, random_scan
-        self.factors = [factors(law.log_factors_, tempered(law.log_pair_factors_, beta)) for beta in betas]
+        theta = np.exp(law.log_factors_ - law.log_factors_.max())
+        tables = [pair_factors(tempered(law.log_pair_factors_, beta)) for beta in betas[1:]]
+        first = law.pair_factors_ if law.pair_factors_ is not None else pair_factors(law.log_pair_factors_)
+        self.factors = [(theta, table) for table in (first, *tables)]
         self.log_pair_factors = law.log_pair_factors_
 
     def follow(
