@@ -12,8 +12,6 @@ import json
 import os
 import platform
 import re
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,15 @@ import sklearn
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from sparsegen_classic._archive import ArchiveError, damage_named, open_archive, pack_json
 from sparsegen_classic._files import atomic_write, write_npz
+from sparsegen_classic._validation import check_real
 from sparsegen_classic._version import __version__
 from sparsegen_classic.coefficients import GaussianCoefficients, MissingDataGaussian
 from sparsegen_classic.convolutional import ConvDictionaryLearning
 from sparsegen_classic.dictionary import KSVD, Trainlets
 from sparsegen_classic.generator import SparseImageGenerator
+from sparsegen_classic.model_checks import check_model
 from sparsegen_classic.pursuit import SparseCoder
 from sparsegen_classic.support import MarkovSupports
 
@@ -50,8 +51,8 @@ _CLASSES = {
 _STATE_NAME = re.compile(r"_?[a-z][a-z0-9_]*_?")
 
 
-class ModelFileError(ValueError):
-    """A file is no model of ours, is damaged, or was written by a newer version."""
+class ModelFileError(ArchiveError):
+    """A file is no model of ours, is damaged or inconsistent, or was written by a newer version."""
 
 
 def save_model(model: BaseEstimator, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -76,8 +77,8 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str], *, overwrite:
     ------
     FileExistsError, FileNotFoundError, PermissionError
         If the file exists, or its directory does not, or cannot be written.
-    TypeError
-        If the model is of another class.
+    TypeError, ValueError
+        If the model is of another class, or its parts do not fit each other so that no file could be loaded.
 
     Examples
     --------
@@ -90,11 +91,13 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str], *, overwrite:
     True
     """
     arrays: dict[str, np.ndarray] = {}
+    node = _encode(model, arrays, "model")
+    check_model(model)
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "model": _encode(model, arrays, "model"),
-        "arrays": {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()},
+        "model": node,
+        "arrays": _kinds(arrays),
         "versions": {
             "sparsegen_classic": __version__,
             "python": platform.python_version(),
@@ -102,9 +105,8 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str], *, overwrite:
         },
     }
     header["sha256"] = _checksum(header, arrays)
-    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     with atomic_write(path, overwrite) as file:
-        write_npz(file, {"header": text} | arrays)
+        write_npz(file, {"header": pack_json(header)} | arrays)
     return Path(path)
 
 
@@ -126,13 +128,10 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     FileNotFoundError
         If there is no such file.
     ModelFileError
-        If the file is no model, is truncated or altered, or was written by a newer version.
+        If the file is no model, is truncated or altered, holds parts that do not fit each other, or was
+        written by a newer version.
     """
-    header, archive_arrays = _read(Path(path))
-    try:
-        return _decode(header["model"], archive_arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{path} is damaged: {error}; write the model again") from error
+    return _model(Path(path), *_read(Path(path)))
 
 
 def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -160,7 +159,7 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         "parameters": _parameters(header["model"]),
         "arrays": len(arrays),
     }
-    model = load_model(path)
+    model = _model(path, header, arrays)
     return about | ({"summary": model.summary()} if isinstance(model, SparseImageGenerator) else {})
 
 
@@ -183,24 +182,43 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if magic != b"PK\x03\x04":
         raise ModelFileError(f"{path} is not a model file of sparsegen_classic (no .npz archive)")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if "header" not in archive.files:
+        with open_archive(path) as archive:
+            if "header" not in archive.names:
                 raise ModelFileError(
                     f"{path} is not a model file of sparsegen_classic (a .npz without header)"
                 )
-            header = json.loads(archive["header"].tobytes())
+            header = archive.read_json()
             _check_header(path, header)
-            arrays = {name: archive[name] for name in header["arrays"]}
-        checksum = _checksum({key: value for key, value in header.items() if key != "sha256"}, arrays)
+            if sorted(archive.names) != sorted(["header", *header["arrays"]]):
+                raise ArchiveError("its arrays are others than its header says")
+            arrays = {name: archive.read(name) for name in header["arrays"]}
+            checksum = _checksum({key: value for key, value in header.items() if key != "sha256"}, arrays)
     except ModelFileError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except ArchiveError as error:
         raise ModelFileError(f"{path} is truncated or damaged ({error}); write the model again") from error
-    if checksum != header.get("sha256"):
+    if checksum != header.get("sha256") or header["arrays"] != _kinds(arrays):
         raise ModelFileError(
             f"{path} was altered: its content does not match its checksum; write the model again"
         )
     return header, arrays
+
+
+def _model(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """Return the estimator, after the checks of its parts."""
+    try:
+        with damage_named():
+            model = _decode(header["model"], arrays)
+            if not isinstance(model, BaseEstimator):
+                raise ArchiveError("it holds no model")
+            check_model(model)
+            return model
+    except ArchiveError as error:
+        raise ModelFileError(f"{path} is damaged: {error}; write the model again") from error
+
+
+def _kinds(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}
 
 
 def _check_header(path: Path, header: Any) -> None:
@@ -218,7 +236,7 @@ def _check_header(path: Path, header: Any) -> None:
 def _checksum(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     digest = hashlib.sha256(json.dumps(header).encode())
     for array in arrays.values():
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -226,8 +244,10 @@ def _encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     """Return a JSON value; arrays go into ``arrays`` under names that say where they belong."""
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | str):
         return value
+    if isinstance(value, float):
+        return check_real(name, value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
         arrays[name] = value
         return {"array": name}

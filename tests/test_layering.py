@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sparsegen_classic"
-SHARED = {"_validation", "_random", "_parallel", "_files", "_codes", "_version"}
+SHARED = {"_validation", "_random", "_parallel", "_files", "_archive", "_codes", "_version"}
 DOMAIN = {"images", "pursuit", "dictionary", "support", "coefficients", "metrics", "convolutional"} | {
     "baselines"
 }
@@ -17,7 +17,15 @@ FLOORS = [
     SHARED,
     DOMAIN,
     {"generator", "evaluation", "restoration", "crosscheck", "neural"},
-    {"model_io", "plots", "plots_convolutional", "plots_crosscheck", "plots_encoder", "reports"},
+    {
+        "model_checks",
+        "model_io",
+        "plots",
+        "plots_convolutional",
+        "plots_crosscheck",
+        "plots_encoder",
+        "reports",
+    },
     {"cli"},
     {"__main__"},
 ]
@@ -25,6 +33,7 @@ FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of a floor do not use each other, but for this
 SIDEWAYS = {
     ("dictionary", "pursuit"),
+    ("model_io", "model_checks"),
     ("plots_convolutional", "plots"),
     ("reports", "plots"),
     ("plots_encoder", "reports"),
