@@ -26,7 +26,7 @@ _DEFLATE = 1032  # the most that deflate can make of one byte
 _CHUNK = 2**20
 _LONGEST_HEADER, _HEADER_RATIO = 2**26, 40
 _HEADER = (  # of an array: type, order and shape
-    re.compile(r"""['"]descr['"]\s*:\s*['"]([<>|=]?[biufU]\d{1,9})['"]"""),
+    re.compile(r"""['"]descr['"]\s*:\s*['"]([<>|=]?[biufUS]\d{1,9})['"]"""),
     re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)"""),
     re.compile(r"""['"]shape['"]\s*:\s*\(([\d,\s]{0,800})\)"""),
 )
@@ -97,6 +97,12 @@ def open_archive(path: str | os.PathLike[str]) -> Iterator[Archive]:
     """Open a ``.npz`` file; whatever is wrong with it, here or inside the block, is an ArchiveError."""
     with open(path, "rb") as file, damage_named():
         yield Archive(file)
+
+
+def is_npz(path: str | os.PathLike[str]) -> bool:
+    """Say whether a file is a zip archive by its first bytes, whatever its name."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"PK"
 
 
 def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:

@@ -224,7 +224,8 @@ def _check_generator(model: SparseImageGenerator) -> None:
     _only(abs(shares.sum() - 1) < 1e-6, "class_prior_ must sum to 1")
     _array("means_", model.means_, (n_models, n_features))
     if getattr(model, "tone_curves_", None) is not None:
-        _array("tone_curves_", model.tone_curves_, (n_models, 2, None))
+        curves = _array("tone_curves_", model.tone_curves_, (n_models, 2, None))
+        _only(curves.size > 0 and (np.diff(curves) >= 0).all(), "tone_curves_ must not fall")
     lists = (model.dictionaries_, model.supports_, model.coefficients_)
     _only(
         all(isinstance(parts, list) and len(parts) == n_models for parts in lists),

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen_classic._archive import ArchiveError, open_archive
 from sparsegen_classic._files import atomic_write, write_npz
+from sparsegen_classic._validation import check_integer
 from sparsegen_classic.convolutional.l1 import Floats
 from sparsegen_classic.convolutional.learning import ConvDictionaryLearning
 from sparsegen_classic.convolutional.learning_steps import split_lowpass
 from sparsegen_classic.convolutional.operator import ConvDictionary
 from sparsegen_classic.convolutional.sparse_maps import SparseMaps
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error)
 _NAMES = ("shape", "indices", "values", "atom_shape", "objective", "duality_gap", "lam", "low", "filters")
 
 
@@ -106,18 +106,34 @@ def save_codes(codes: SavedCodes, path: str | os.PathLike[str], *, overwrite: bo
 def load_codes(path: str | os.PathLike[str]) -> SavedCodes:
     """Read what :func:`save_codes` wrote; nothing in it is executed or unpickled."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in _NAMES}
-        shape = tuple(int(n) for n in found["shape"])
-        maps = SparseMaps(shape, found["indices"], found["values"])
-        if len(shape) != 4 or maps.indices.shape != maps.values.shape or len(found["low"]) != shape[0]:
-            raise ValueError("its arrays do not fit each other")
-        if maps.nnz and not (maps.indices[0] >= 0 and maps.indices[-1] < np.prod(shape)):
-            raise ValueError("its indices lie outside of the maps")
-        atom_shape = tuple(int(n) for n in found["atom_shape"])
-        numbers = found["objective"], found["duality_gap"], float(found["lam"])
-        return SavedCodes(maps, atom_shape, *numbers, found["low"], str(found["filters"]))
-    except FileNotFoundError:
-        raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, *_DAMAGE) as error:
+        with open_archive(path) as archive:
+            return _checked({name: archive.read(name) for name in _NAMES})
+    except ArchiveError as error:
         raise ValueError(f"{path} is no file of codes ({error}); give one that encode wrote") from error
+
+
+def _checked(found: dict[str, NDArray[Any]]) -> SavedCodes:
+    """Return the codes that arrays stand for, after these were found to fit each other."""
+    shape, atom_shape = (
+        tuple(check_integer(name, side, 1) for side in found[name].tolist())
+        for name in ("shape", "atom_shape")
+    )
+    if len(shape) != 4 or prod(shape) >= 2**62:
+        raise ArchiveError(f"its maps cannot have the shape {shape}")
+    indices, values, low, lam = (found[name] for name in ("indices", "values", "low", "lam"))
+    floats = ("values", "low", "objective", "duality_gap", "lam")
+    if any(found[name].dtype.kind != "f" or not np.isfinite(found[name]).all() for name in floats):
+        raise ArchiveError("its numbers must be finite")
+    if indices.dtype != np.int64 or indices.ndim != 1 or indices.shape != values.shape:
+        raise ArchiveError("its arrays do not fit each other")
+    if len(indices) and not (indices[0] >= 0 and indices[-1] < prod(shape) and (np.diff(indices) > 0).all()):
+        raise ArchiveError("its indices must ascend and lie inside of the maps")
+    image = tuple(side + size - 1 for side, size in zip(shape[2:], atom_shape, strict=True))
+    if low.ndim != 4 or (low.shape[0], *low.shape[2:]) != (shape[0], *image):
+        raise ArchiveError(f"its maps of shape {shape} and smooth parts of shape {low.shape} do not fit")
+    numbers = found["objective"], found["duality_gap"]
+    if any(array.shape != shape[:1] for array in numbers) or lam.shape or found["filters"].shape:
+        raise ArchiveError("its numbers do not fit its images")
+    return SavedCodes(
+        SparseMaps(shape, indices, values), atom_shape, *numbers, float(lam), low, str(found["filters"])
+    )

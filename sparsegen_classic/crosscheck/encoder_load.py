@@ -9,8 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from sparsegen_classic._archive import ArchiveError, is_npz, open_archive, read_npy
 from sparsegen_classic.convolutional.operator import ConvDictionary
 
 
@@ -65,10 +64,12 @@ def load_dictionary(path: str, stride: int = 1, padding: int = 0) -> ConvDiction
     ``stride``, ``padding``, ``output_padding`` and ``boundary``, which count more than the arguments.
     """
     try:
-        with open(path, "rb") as file:
-            found = np.load(file, allow_pickle=False)
-            arrays = {"filters": found} if isinstance(found, np.ndarray) else dict(found.items())
-    except (ValueError, EOFError) as error:
+        if is_npz(path):
+            with open_archive(path) as archive:
+                arrays = {name: archive.read(name) for name in archive.names}
+        else:
+            arrays = {"filters": read_npy(path)}
+    except ArchiveError as error:
         raise ValueError(f"{path} is no .npz or .npy of numbers; give one that holds filters") from error
     if "filters" not in arrays:
         raise ValueError(f"{path} must hold an array 'filters', it has {sorted(arrays)}")

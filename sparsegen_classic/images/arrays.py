@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen_classic._archive import ArchiveError, is_npz, open_archive, read_npy
 from sparsegen_classic.images.pixels import PixelRules, check_pixels, to_size, to_unit
 
 
@@ -44,14 +43,13 @@ def convert_array(name: str, pixels: NDArray[Any], rules: PixelRules) -> NDArray
 def read_array_file(path: Path, labels: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Return the images of a .npy file, or ``images`` and, if present, ``labels`` of a .npz file."""
     try:
-        with path.open("rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded, None
-            keys = loaded.files
-            images = loaded["images"] if "images" in keys else None
-            targets = loaded["labels"] if labels and "labels" in keys else None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        if not is_npz(path):
+            return read_npy(path), None
+        with open_archive(path) as archive:
+            keys = archive.names
+            images = archive.read("images") if "images" in keys else None
+            targets = archive.read("labels") if labels and "labels" in keys else None
+    except ArchiveError as error:
         raise ValueError(f"{path} cannot be read as a {path.suffix} file without pickle: {error}") from error
     if images is None:
         raise ValueError(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,23 @@ from tqdm import tqdm
 
 from sparsegen_classic.images.pixels import PixelRules, check_pixels, to_size, to_unit
 
+_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 EXTENSIONS = (
     *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
     *(".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
 )
+
+
+_opening = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _opening
+    _opening = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)  # whoever held the lock is not in the child
 
 
 def read_files(
@@ -99,15 +113,20 @@ def folder_labels(folder: Path, files: list[Path]) -> NDArray[np.str_] | None:
 
 def decode(file: Path) -> tuple[NDArray[Any], bool]:
     """Return the upright first frame, (h, w, c) of uint8, uint16 or float32, and if 16 bits were cut to 8."""
-    with warnings.catch_warnings():
+    # a stream, not a path: Pillow maps files given by path, and then misreads rotated uncompressed TIFF
+    with file.open("rb") as stream, _open(stream) as image:
+        reduced = _eight_of_sixteen(image)
+        declares_16_bits = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow < 11
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return _stored_pixels(image, declares_16_bits), reduced
+
+
+def _open(stream: IO[bytes]) -> Image.Image:
+    """Open an image of the formats we name: others can start programs (PostScript), whatever the suffix."""
+    with _opening, warnings.catch_warnings():  # filters are shared by all threads: one at a time
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        # a stream, not a path: Pillow maps files given by path, and then misreads rotated uncompressed TIFF
-        with file.open("rb") as stream, Image.open(stream) as image:
-            reduced = _eight_of_sixteen(image)
-            declares_16_bits = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow < 11
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _stored_pixels(image, declares_16_bits), reduced
+        return Image.open(stream, formats=_FORMATS)
 
 
 def _eight_of_sixteen(image: Image.Image) -> bool:

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen_classic._archive import max_bytes
+
 _IMAGES = re.compile(r"(?:.*-)?(?P<split>train|t10k|test)-images[-.]idx3-ubyte(?:\.gz)?$")
 
 
@@ -46,28 +48,37 @@ def read_idx(source: Path, split: str, labels: bool) -> tuple[NDArray[np.uint8],
 
 def read_idx_file(path: Path, n_dims: int) -> NDArray[np.uint8]:
     """Return the array of an idx file of unsigned bytes with ``n_dims`` dimensions (3 images, 1 labels)."""
-    data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is a damaged gzip file ({error}); fetch it again") from error
-    header = 4 + 4 * n_dims
-    magic = int.from_bytes(data[:4], "big")
-    if len(data) < header or magic != 2048 + n_dims:
-        raise ValueError(
-            f"{path} must start with a header of {header} bytes and the magic number {2048 + n_dims} (idx, "
-            f"unsigned bytes, {n_dims} dimension{'s' * (n_dims > 1)}), found {len(data)} bytes and {magic}"
-        )
-    shape = struct.unpack(f">{n_dims}I", data[4:header])
-    expected = header + math.prod(shape)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path, "rb") if packed else path.open("rb") as file:
+            shape = _shape(path, file.read(4 + 4 * n_dims), n_dims)
+            expected = math.prod(shape)
+            at_most = max_bytes(size) if packed else size - 4 - 4 * n_dims
+            data = file.read(min(expected + 1, at_most + 1))
+    except (OSError, EOFError, zlib.error) as error:
+        if not packed:
+            raise
+        raise ValueError(f"{path} is a damaged gzip file ({error}); fetch it again") from error
     if len(data) != expected:
         fault = "is truncated" if len(data) < expected else "has trailing bytes"
         raise ValueError(
-            f"{path} {fault}: it announces {' x '.join(map(str, shape))} values, expected {expected} bytes, "
-            f"found {len(data)}; fetch it again"
+            f"{path} {fault}: it announces {' x '.join(map(str, shape))} values, expected "
+            f"{4 + 4 * n_dims + expected} bytes, found {4 + 4 * n_dims + len(data)}; fetch it again"
         )
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _shape(path: Path, head: bytes, n_dims: int) -> tuple[int, ...]:
+    """Return what the header of an idx file announces."""
+    length, magic = 4 + 4 * n_dims, int.from_bytes(head[:4], "big")
+    if len(head) < length or magic != 2048 + n_dims:
+        raise ValueError(
+            f"{path} must start with a header of {length} bytes and the magic number {2048 + n_dims} (idx, "
+            f"unsigned bytes, {n_dims} dimension{'s' * (n_dims > 1)}), found {len(head)} bytes and {magic}"
+        )
+    return struct.unpack(f">{n_dims}I", head[4:])
 
 
 def _find(folder: Path, split: str) -> Path:

@@ -6,11 +6,11 @@ One image at a time is in memory, whatever the folder holds and whatever the siz
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
+from sparsegen_classic._archive import Archive, ArchiveError, open_archive, pack_json
 from sparsegen_classic._files import atomic_write, check_output, write_array
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
@@ -238,7 +239,7 @@ def encode_images(
             "dictionary": _digest(model.components_),
             "images": entries,
         }
-        write_array(archive, "header", np.frombuffer(json.dumps(header).encode(), np.uint8))
+        write_array(archive, "header", pack_json(header))
     return {
         "images": len(entries),
         "patches": n_patches,
@@ -253,17 +254,17 @@ def decode_images(path: str | os.PathLike[str], model: KSVD) -> Iterator[tuple[s
     ``path`` was written by :func:`encode_images` with the dictionary ``model``; another one is an error.
     """
     components = model.components_
-    with _open_codes(Path(path)) as archive:
-        header = _read_header(Path(path), archive)
+    patch_shape, _ = _patch_rules(model)
+    with _codes_named(path), open_archive(path) as archive:
+        header = _read_header(archive)
         if header["dictionary"] != _digest(components):
-            raise ValueError(f"{path} was coded with another dictionary than the one given; give that one")
-        sides = tuple(header["patch_shape"][:2])
+            raise ArchiveError("it was coded with another dictionary than the one given; give that one")
+        if header["patch_shape"] != patch_shape:
+            raise ArchiveError(
+                f"its patches are {header['patch_shape']}, those of the dictionary {patch_shape}"
+            )
         for i, entry in enumerate(header["images"]):
-            data, indices, indptr, means = (archive[f"{i}.{part}"] for part in _PARTS)
-            codes = sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, len(components)))
-            grid = PatchGrid(tuple(entry["shape"]), sides, tuple(header["stride"]))
-            image = grid.assemble(add_means(np.asarray(codes @ components), means))
-            yield entry["name"], np.clip(image, 0, 1)
+            yield entry["name"], _decode_image(archive, i, entry["shape"], header, components)
 
 
 def reconstruct_images(
@@ -307,12 +308,7 @@ def reconstruct_images(
         )
     written = []
     for name, image in decode_images(path, model):
-        relative = PurePosixPath(name if name.lower().endswith(".png") else f"{name}.png")
-        if relative.is_absolute() or ".." in relative.parts:
-            raise ValueError(
-                f"{path} names an image {name!r}, which lies outside the folder; encode it again"
-            )
-        target = output / relative
+        target = output / (name if name.lower().endswith(".png") else f"{name}.png")
         target.parent.mkdir(parents=True, exist_ok=True)
         written.append(save_image(image, target, overwrite=overwrite))
     return written
@@ -351,26 +347,54 @@ def _grid(name: str, shape: tuple[int, ...], sides: tuple[int, ...], step: Any) 
         raise ValueError(f"{name}: {error}") from error
 
 
-def _open_codes(path: Path) -> Any:
+@contextmanager
+def _codes_named(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
-        archive = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        yield
+    except ArchiveError as error:
         raise ValueError(f"{path} is no file of codes ({error}); write it by encode_images") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} is no file of codes; write it by encode_images")
-    return archive
 
 
-def _read_header(path: Path, archive: Any) -> dict[str, Any]:
-    try:
-        header = json.loads(archive["header"].tobytes())
-        if header["format"] == _FORMAT and header["format_version"] == _FORMAT_VERSION:
-            return header
-    except (KeyError, ValueError, TypeError):
-        pass
-    raise ValueError(f"{path} is no file of codes of this version; write it by encode_images")
+def _read_header(archive: Archive) -> dict[str, Any]:
+    """Return the header of a file of codes, its names and numbers checked."""
+    header = archive.read_json()
+    if header["format"] != _FORMAT or header["format_version"] != _FORMAT_VERSION:
+        raise ArchiveError(f"its format is {header['format']!r}, version {header['format_version']!r}")
+    for entry in header["images"]:
+        name = PurePosixPath(entry["name"])
+        if name.is_absolute() or ".." in name.parts or "\\" in entry["name"] or "\0" in entry["name"]:
+            raise ArchiveError(f"it names an image {entry['name']!r}, which lies outside the folder")
+    return header
+
+
+def _decode_image(
+    archive: Archive, i: int, shape: list[int], header: dict[str, Any], components: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Return the pixels of image ``i``, after its arrays were found to fit its shape."""
+    data, indices, indptr, means = (archive.read(f"{i}.{part}") for part in _PARTS)
+    sides, steps, channels = header["patch_shape"][:2], header["stride"], header["patch_shape"][2:]
+    n_patches = 1  # counted before a grid is made, which takes memory
+    for length, side, step in zip(shape[:2], sides, steps, strict=True):
+        check_integer("stride", step, 1, side)
+        n_patches *= -(-(check_integer("shape", length, side) - side) // step) + 1
+    if shape[2:] != channels or indptr.shape != (n_patches + 1,):
+        raise ArchiveError(f"image {i} has codes of shape {indptr.shape}, which do not fit its shape {shape}")
+    if (
+        data.dtype.kind != "f"
+        or indices.dtype.kind + indptr.dtype.kind != "ii"
+        or not np.isfinite(data).all()
+    ):
+        raise ArchiveError(f"image {i} must have finite codes")
+    codes = sparse.csr_array((data, indices, indptr), shape=(n_patches, len(components)))
+    codes.check_format(full_check=True)
+    if (
+        means.dtype.kind != "f"
+        or means.shape != (n_patches, *(channels or [1]))
+        or not np.isfinite(means).all()
+    ):
+        raise ArchiveError(f"image {i} must have a finite mean for each of its {n_patches} patches")
+    patches = add_means(np.asarray(codes @ components), means)
+    return np.clip(PatchGrid(tuple(shape), tuple(sides), tuple(steps)).assemble(patches), 0, 1)
 
 
 def _digest(components: NDArray[Any]) -> str:

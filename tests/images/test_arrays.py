@@ -93,7 +93,7 @@ def test_bad_npz_and_npy(tmp_path):
         open_images(path)
     np.savez(path, images=np.array([None]))
     with pytest.raises(
-        ValueError, match=r"x\.npz cannot be read as a \.npz file without pickle: Object arrays"
+        ValueError, match=r"x\.npz cannot be read as a \.npz file without pickle: .* objects are never read"
     ):
         open_images(path)
     np.savez(path, images=np.zeros((2, 2, 2)) + 7)
