@@ -11,6 +11,7 @@ from PIL import Image
 
 from sparsegen_classic._validation import check_choice, check_integer, check_real
 
+_BAND = 2**20  # numbers
 FITS = ("error", "resize", "crop", "pad")
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's mode "L"
 
@@ -36,9 +37,10 @@ class PixelRules:
         elif self.fit != "error":
             raise ValueError(f"fit={self.fit!r} needs the size to fit to; pass e.g. size=64 or size=(64, 48)")
 
-    def output_shape(self, height: int, width: int) -> tuple[int, ...]:
-        """Shape of one image that is (height, width) in its source."""
-        return (*(self.size or (height, width)), *((3,) if self.mode == "RGB" else ()))
+    def output_shape(self, height: int, width: int, resized: bool = True) -> tuple[int, ...]:
+        """Shape of one image that is (height, width) in its source, before or after it is resized."""
+        sides = self.size if resized and self.size else (height, width)
+        return (*sides, *((3,) if self.mode == "RGB" else ()))
 
 
 def check_pixels(name: str, pixels: NDArray[Any]) -> None:
@@ -61,8 +63,19 @@ def to_unit(pixels: NDArray[Any], rules: PixelRules) -> NDArray[np.float32]:
     """Turn pixels (..., h, w, c) into float32 in [0, 1]: (..., h, w) for "L", (..., h, w, 3) for "RGB".
 
     ``c`` is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA). Opaque 8-bit colour becomes grey exactly as in
-    Pillow, rounded to 8 bits; anything else uses the same weights unrounded.
+    Pillow, rounded to 8 bits; anything else uses the same weights unrounded. Large images are turned band by
+    band, so that what is needed beside the result stays small.
     """
+    *batch, height, width, _ = pixels.shape
+    unit = np.empty((*batch, *rules.output_shape(height, width, resized=False)), np.float32)
+    rows = max(1, _BAND // max(1, pixels.size // height))
+    for top in range(0, height, rows):
+        band = (..., slice(top, top + rows), slice(None)) + (slice(None),) * (rules.mode == "RGB")
+        unit[band] = _to_unit(pixels[..., top : top + rows, :, :], rules)
+    return unit
+
+
+def _to_unit(pixels: NDArray[Any], rules: PixelRules) -> NDArray[np.float32]:
     if rules.mode == "L" and pixels.shape[-1] == 3 and pixels.dtype == np.uint8:
         red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
         grey = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16  # Pillow's own integers
