@@ -88,3 +88,10 @@ def single_threaded_blas() -> Iterator[None]:
             _blas_users -= 1
             if _blas_users == 0:
                 _blas_limit.restore_original_limits()
+
+
+@contextmanager
+def single_threaded_openmp() -> Iterator[None]:
+    """Limit what the calling thread starts by OpenMP to one thread; other threads are not concerned."""
+    with _controller().limit(limits=1, user_api="openmp"):
+        yield

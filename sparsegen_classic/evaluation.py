@@ -99,7 +99,9 @@ def evaluate_generator(
     codes = _encode(generator, seen, training_labels, "training_labels")
     picked = np.random.default_rng(seeds[1]).choice(len(seen), n_samples, replace=n_samples > len(seen))
     controls = dict(options.pop("controls", None) or {}) | {
-        "reconstructions": _reconstruct(generator, codes, picked, seen.shape[1:]),
+        "reconstructions": generator.reconstruct(
+            seen[picked], None if generator.classes_ is None else np.asarray(training_labels)[picked]
+        ),
         "random combinations": generator.random_combinations(n_samples, seeds[2]),
     }
     labels = dict(options.pop("labels", None) or {})
@@ -151,16 +153,6 @@ def _encode(generator: SparseImageGenerator, images: NDArray[np.float32], labels
         for model, here in enumerate(rows)
     ]
     return _Codes(rows, codes)
-
-
-def _reconstruct(
-    generator: SparseImageGenerator, coded: _Codes, picked: NDArray[np.intp], shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """Put the picked images together again from their codes."""
-    images = np.empty((sum(map(len, coded.rows)), int(np.prod(shape))), np.float32)
-    for model, (here, codes) in enumerate(zip(coded.rows, coded.codes, strict=True)):
-        images[here] = codes @ generator.dictionaries_[model].components_ + generator.means_[model]
-    return np.clip(images[picked], *generator.pixel_range_).reshape(-1, *shape)
 
 
 def _compare_supports(

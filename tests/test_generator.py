@@ -15,6 +15,7 @@ from sparsegen_classic import (
     open_images,
 )
 from sparsegen_classic._codes import states_from_codes
+from sparsegen_classic.images import apply_tone
 from sparsegen_classic.support import enumerate_supports
 
 
@@ -50,6 +51,8 @@ def test_planted_supports_and_coefficients_are_drawn_with_their_law():
         MarkovSupports(smoothing=0.0),
         GaussianCoefficients(prior_strength=0.0),
         mean="none",
+        tone="clip",
+        n_groups=1,
         random_state=0,
     ).fit(images)
     draws = generator.draw(4000, 1)
@@ -65,7 +68,7 @@ def test_planted_supports_and_coefficients_are_drawn_with_their_law():
 def test_supports_follow_the_fitted_network_exactly(digits):
     ones = digits.images[digits.labels == 1]
     generator = SparseImageGenerator(
-        KSVD(4, n_nonzero_coefs=2), MarkovSupports(burn_in=30), random_state=0
+        KSVD(4, n_nonzero_coefs=2), MarkovSupports(burn_in=30), n_groups=1, random_state=0
     ).fit(ones)
     network = generator.supports_[0]
     supports, probabilities = enumerate_supports(network, 2)
@@ -93,7 +96,7 @@ def test_per_class_draws_have_the_shape_range_and_look_of_their_class(digits, pe
 
 
 def test_random_combinations_are_worse_than_draws(digits):
-    generator = SparseImageGenerator(mean="none", per_class=True, random_state=0)
+    generator = SparseImageGenerator.paper(per_class=True, random_state=0)
     generator.fit(digits.images, digits.labels)
     labels = np.repeat(np.arange(10), 30)
     right = [
@@ -145,7 +148,8 @@ def test_unclipped_draws_are_the_codes_times_the_dictionary(per_class):
     expected = draws.codes @ per_class.dictionaries_[model].components_ + per_class.means_[model]
     np.testing.assert_allclose(draws.images.reshape(30, -1), expected, atol=1e-6)
     assert draws.images.min() < 0
-    np.testing.assert_array_equal(per_class.sample(30, 3, class_=7), draws.images.clip(0, 1))
+    toned = apply_tone(draws.images, per_class.tone_curves_[model]).astype(np.float32)
+    np.testing.assert_array_equal(per_class.sample(30, 3, class_=7), toned)
 
 
 def test_in_training_says_which_supports_are_known(per_class):
@@ -162,6 +166,7 @@ def test_the_support_drawn_counts_not_the_signs_of_plain_gaussian_coefficients()
         MarkovSupports(smoothing=0.0),
         GaussianCoefficients(prior_strength=1000.0, draw="gaussian"),
         mean="none",
+        n_groups=1,
     ).fit(images - 0.2 * (images > 0))
     generator.coefficients_[0].state_means_[:] = 0.0  # half of all coefficients flip their sign
     generator.coefficients_[0].min_overlap = 3
@@ -181,6 +186,8 @@ def test_sizes_given_by_the_caller_are_kept_and_missing_ones_are_chosen(digits):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
+        ({"tone": "gamma"}, "tone must be one of 'match', 'clip', got 'gamma'"),
+        ({"n_groups": 91}, "n_groups must be at least 1 and at most 90, got 91; each needs an image"),
         ({"mean": "image"}, "mean must be one of 'pixel', 'none', got 'image'"),
         ({"per_class": True}, "per_class=True needs labels: give y, or set per_class=False"),
         ({"dictionary": KSVD(500)}, "n_components=500 atoms need at least as many .* got 90 of n_samples"),
@@ -219,3 +226,92 @@ def test_labels_and_classes_are_checked(digits, per_class):
         single.sample(1, class_=1)
     with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
         single.sample(0)
+
+
+def two_families(n, seed):
+    """Images of one of two pairs of squares: {0, 1} or {2, 3}, and rarely another pair of one family."""
+    rng = np.random.default_rng(seed)
+    atoms = np.zeros((4, 8, 8), np.float32)
+    for m, (row, column) in enumerate(((0, 0), (0, 4), (4, 0), (4, 4))):
+        atoms[m, row : row + 2, column : column + 2] = 0.5
+    family = rng.integers(2, size=n)
+    brightness = rng.uniform([0.8, 0.4], [1.2, 0.6], (n, 2)).astype(np.float32)
+    pairs = np.array([[0, 1], [2, 3]])[family]
+    return (brightness[:, :, None, None] * atoms[pairs]).sum(axis=1), atoms, family
+
+
+def test_groups_are_families_and_their_draws_stay_in_them():
+    images, atoms, family = two_families(400, 0)
+    generator = SparseImageGenerator(
+        KSVD(4, n_nonzero_coefs=2, init=atoms.reshape(4, -1), max_iter=1),
+        MarkovSupports(pair_exponent=0.0, group_smoothing=1e-6),  # nothing but groups ties atoms together
+        mean="none",
+        n_groups=2,
+        random_state=0,
+    ).fit(images)
+    groups = generator.supports_[0].groups_
+    assert (groups == family).all() or (groups == 1 - family).all()
+    draws = generator.draw(500, 1)
+    on = draws.codes.toarray() != 0
+    first = on[:, 0]
+    np.testing.assert_array_equal(on, np.stack([first, first, ~first, ~first], axis=1))
+    assert len(set(zip(first.tolist(), draws.groups.tolist(), strict=True))) == 2
+    assert abs(first.mean() - (family == 0).mean()) < 4 * np.sqrt(0.25 / 500)
+    one = SparseImageGenerator(
+        KSVD(4, n_nonzero_coefs=2, init=atoms.reshape(4, -1), max_iter=1),
+        MarkovSupports(pair_exponent=0.0),
+        mean="none",
+        n_groups=1,
+    ).fit(images)
+    mixed = one.draw(500, 1).codes.toarray() != 0
+    assert 0.5 < (mixed[:, :2].sum(axis=1) == 1).mean() < 0.8  # 2/3 of all pairs cross the families
+
+
+def test_supports_may_find_the_groups_themselves():
+    images, atoms, family = two_families(300, 0)
+    generator = SparseImageGenerator(
+        KSVD(4, n_nonzero_coefs=2, init=atoms.reshape(4, -1), max_iter=1),
+        MarkovSupports(n_groups=2, pair_exponent=0.0, group_smoothing=0.01),
+        mean="none",
+        random_state=3,
+    ).fit(images)
+    groups = generator.supports_[0].groups_
+    assert (groups == family).all() or (groups == 1 - family).all()
+    np.testing.assert_array_equal(generator.coefficients_[0].groups_, groups)
+
+
+def test_tone_gives_reconstructions_the_pixels_of_the_images(digits):
+    generator = SparseImageGenerator(KSVD(30), random_state=0).fit(digits.images[:600])
+    levels = np.linspace(0.02, 0.98, 25)
+    rebuilt = generator.reconstruct(digits.images[:600])
+    bare = generator.reconstruct(digits.images[:600], clip=False).clip(0, 1)
+    wanted = np.quantile(digits.images[:600], levels)
+    assert np.abs(np.quantile(rebuilt, levels) - wanted).max() < 0.07  # a grey level is 1/16
+    assert np.abs(np.quantile(bare, levels) - wanted).max() > 0.08
+    assert ((rebuilt - digits.images[:600]) ** 2).mean() < 0.7 * digits.images[:600].var()
+
+
+def test_encode_is_the_code_of_the_class(digits, per_class):
+    codes = per_class.encode(digits.images[:50], digits.labels[:50])
+    three = np.flatnonzero(digits.labels[:50] == 3)
+    rows = digits.images[three].reshape(len(three), -1) - per_class.means_[3]
+    np.testing.assert_array_equal(
+        codes[three].toarray(), per_class.dictionaries_[3].transform(rows).toarray()
+    )
+    with pytest.raises(ValueError, match="y must be one of the classes 0, 1, .* got None"):
+        per_class.encode(digits.images[:5])
+    with pytest.raises(ValueError, match="y must be one of the classes"):
+        per_class.reconstruct(digits.images[:2], [3, 10])
+
+
+def test_the_model_of_the_paper(digits):
+    generator = SparseImageGenerator.paper(KSVD(20), random_state=0).fit(digits.images[:300])
+    network = generator.supports_[0]
+    assert network.smoothing == 0
+    assert network.pair_exponent == 1
+    assert len(network.group_shares_) == 1
+    assert generator.tone_curves_ is None
+    assert not generator.means_.any()
+    draws = generator.draw(30, 0)
+    sums = draws.codes @ generator.dictionaries_[0].components_
+    np.testing.assert_allclose(draws.images.reshape(30, -1), sums.clip(0, 1), atol=1e-6)

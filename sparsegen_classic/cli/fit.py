@@ -46,7 +46,28 @@ from sparsegen_classic.cli._common import common_options, guarded, image_options
     help="Pseudo-count of every pair of atoms; 0 is the paper.",
 )
 @click.option(
-    "--pair-exponent", type=float, default=1.0, show_default=True, help="Power of the pair factors."
+    "--pair-exponent",
+    type=float,
+    default=0.4,
+    show_default=True,
+    help="Power of the pair factors; 1 is the paper.",
+)
+@click.option(
+    "--n-groups",
+    type=click.IntRange(1),
+    help="Latent groups of a model; 1 is the paper.  [default: by the number of images]",
+)
+@click.option(
+    "--tone",
+    type=click.Choice(["match", "clip"]),
+    default="match",
+    show_default=True,
+    help="Give draws the distribution of real pixels, or just clip them (the paper).",
+)
+@click.option(
+    "--paper",
+    is_flag=True,
+    help="The model of the paper as it stands: eq. (2) unsmoothed, one group, no mean image, clipping.",
 )
 @click.option(
     "--min-count", type=int, default=1, show_default=True, help="Leave out atoms used by fewer images."
@@ -55,14 +76,14 @@ from sparsegen_classic.cli._common import common_options, guarded, image_options
 @click.option(
     "--prior-strength",
     type=float,
-    default=3.0,
+    default=1.0,
     show_default=True,
     help="Pseudo-observations of the coefficients' prior.",
 )
 @click.option(
     "--draw",
     type=click.Choice(["truncated", "gaussian", "clip"]),
-    default="truncated",
+    default="clip",
     show_default=True,
     help="How coefficients are kept positive.",
 )
@@ -82,11 +103,13 @@ def fit(source: str, output: str, **options: Any) -> None:
     Examples:
       sparsegen-classic fit digits --per-class -o digits.npz
       sparsegen-classic fit mnist/ --per-class -o mnist.npz
+      sparsegen-classic fit mnist/ --per-class --paper -o as_in_the_paper.npz
       sparsegen-classic fit photos/ --mode RGB --size 64 --fit crop -o photos.npz
     """
     from sparsegen_classic import open_images, save_model
     from sparsegen_classic._files import check_output
 
+    _check_paper(options["paper"])
     check_output(output, options["force"])
     start, seed, loud = time.perf_counter(), resolve_seed(options["seed"]), not options["quiet"]
     names = ("mode", "size", "fit", "background", "split", "errors")
@@ -115,6 +138,23 @@ def fit(source: str, output: str, **options: Any) -> None:
     )
 
 
+def _check_paper(paper: bool) -> None:
+    context = click.get_current_context()
+    for name in (
+        "smoothing",
+        "pair_exponent",
+        "min_count",
+        "mean",
+        "tone",
+        "n_groups",
+        "prior_strength",
+        "draw",
+    ):
+        if paper and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--paper fixes --{option}; leave one of them out")
+
+
 def make_generator(options: dict[str, Any], seed: int) -> Any:
     """Return the unfitted generator that the options describe."""
     from sparsegen_classic import (
@@ -130,12 +170,14 @@ def make_generator(options: dict[str, Any], seed: int) -> Any:
 
     sizes = chosen("n_components", "n_nonzero_coefs", "max_iter")
     ksvd = options["dictionary"] == "ksvd"
+    dictionary = KSVD(**sizes, **chosen("update")) if ksvd else Trainlets(**sizes)
+    shared = {"random_state": seed, "n_jobs": options["jobs"], "verbose": int(not options["quiet"])}
+    if options["paper"]:
+        return SparseImageGenerator.paper(dictionary, **chosen("per_class"), **shared)
     return SparseImageGenerator(
-        KSVD(**sizes, **chosen("update")) if ksvd else Trainlets(**sizes),
+        dictionary,
         MarkovSupports(**chosen("smoothing", "pair_exponent", "min_count", "burn_in")),
         GaussianCoefficients(**chosen("prior_strength", "draw")),
-        **chosen("mean", "per_class"),
-        random_state=seed,
-        n_jobs=options["jobs"],
-        verbose=int(not options["quiet"]),
+        **chosen("mean", "tone", "n_groups", "per_class"),
+        **shared,
     )

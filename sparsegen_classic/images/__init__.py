@@ -4,6 +4,7 @@ Inside the package images are (n, h, w) or (n, h, w, 3), float32, in [0, 1], C-c
 (range, grey, alpha, orientation, size, damaged files) are explicit parameters; nothing is rescaled by guess.
 """
 
+from sparsegen_classic.images.families import group_images
 from sparsegen_classic.images.grid import check_target, image_grid, save_images
 from sparsegen_classic.images.patches import (
     PatchGrid,
@@ -14,17 +15,22 @@ from sparsegen_classic.images.patches import (
     split_means,
 )
 from sparsegen_classic.images.sources import ImageSet, open_images
+from sparsegen_classic.images.tone import N_LEVELS, apply_tone, tone_curve
 
 __all__ = [
+    "N_LEVELS",
     "ImageSet",
     "PatchGrid",
     "add_means",
+    "apply_tone",
     "assemble_patches",
     "check_target",
     "extract_patches",
+    "group_images",
     "image_grid",
     "open_images",
     "sample_patches",
     "save_images",
     "split_means",
+    "tone_curve",
 ]

@@ -176,7 +176,7 @@ class MarkovSupports(BaseEstimator):
                 f"no state is used at least min_count={min_count} times (at most {counts.max()}); {remedy}"
             )
         indices = to_indices(states, kept)
-        complete = (indices < len(kept)).all(axis=1)
+        complete = np.all(indices < len(kept), axis=1)
         if not complete.any():
             raise ValueError(
                 f"every training support uses a state with fewer than min_count={min_count} uses, so that no"
@@ -203,7 +203,9 @@ class MarkovSupports(BaseEstimator):
     ) -> None:
         """Find the groups, if they are not given, and their factors; supports left out do not count."""
         smoothing = check_real("group_smoothing", self.group_smoothing, 1e-9)
-        n_groups = check_integer("n_groups", self.n_groups, 1, int(complete.sum()), "each needs a support")
+        n = int(complete.sum())
+        remedy = f"each needs one of n_samples={n} supports"
+        n_groups = check_integer("n_groups", self.n_groups, 1, n, remedy)
         uses = uses_of(indices[complete], len(self.states_))
         if groups is not None:
             self.groups_ = check_groups(groups, len(indices), n_groups)[complete]
@@ -299,9 +301,8 @@ class MarkovSupports(BaseEstimator):
                 f"groups must be in 0..{n_groups - 1}, one for each of the {len(generators)} samples, "
                 f"got {groups!r}"
             )
-        if size is None:
-            width = self.supports_.shape[1]
-        else:
+        width = self.supports_.shape[1]
+        if size is not None:
             width = check_integer("size", size, 0, len(self.states_), "a support holds each state once")
         states = np.full((len(generators), width), -1, np.int32)
         table, present = pair_factors(self.log_pair_factors_), np.unique(group_of)

@@ -1,49 +1,30 @@
-"""The generator of Vaksman and Elad: images become codes, codes get a probability, draws give images."""
+"""The estimator: fit dictionary, supports, coefficients and tone; draw codes and turn them into images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from sparsegen_classic._codes import codes_from_states
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._random import seed_sequence, spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.coefficients import GaussianCoefficients
-from sparsegen_classic.dictionary import KSVD
+from sparsegen_classic.generator.classes import choose_models, models_of, split_classes
+from sparsegen_classic.generator.combinations import combine_at_random
+from sparsegen_classic.generator.defaults import make_parts
+from sparsegen_classic.generator.draws import Draws
+from sparsegen_classic.generator.fitting import fit_parts, fit_tone, n_groups_of
+from sparsegen_classic.images import N_LEVELS, apply_tone
 from sparsegen_classic.support import MarkovSupports
 
-_BLOCK = 256  # images drawn between two steps of the progress bar
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Images drawn from a generator, with what they were made of.
-
-    Attributes
-    ----------
-    images : ndarray of shape (n, h, w[, c]), float32
-        The images, clipped unless that was declined.
-    labels : ndarray of shape (n,) or None
-        Their classes, for a model per class.
-    codes : csr_array of shape (n, n_components)
-        Their signed codes; each row refers to the dictionary of its class.
-    in_training : ndarray of shape (n,), bool
-        Whether the support drawn equals that of a training image.
-    """
-
-    images: NDArray[np.float32]
-    labels: NDArray[Any] | None
-    codes: sparse.csr_array
-    in_training: NDArray[np.bool_]
+_BLOCK = 1024  # images drawn between two steps of the progress bar
 
 
 class SparseImageGenerator(BaseEstimator):
@@ -52,7 +33,12 @@ class SparseImageGenerator(BaseEstimator):
     ``fit`` learns a dictionary, codes the training images and fits the probability of a code: a Markov
     network for its support and, given the support, a Gaussian for its coefficients. ``sample`` draws a
     support by Gibbs sampling, fits the Gaussian from the training codes that meet it (EM with missing data),
-    draws the coefficients, multiplies by the dictionary and clips to the range of the pixels.
+    draws the coefficients, multiplies by the dictionary and brings the result to the range of the pixels.
+
+    Two things go beyond the paper, whose own model is :meth:`paper`. Similar images form latent *groups*,
+    each with a network of its own: one network over a whole class knows pairs of atoms only, and draws
+    strokes that do not belong together. And a *tone curve*, learned with the dictionary, gives sums of a few
+    soft atoms the distribution of the pixels of real images.
 
     Parameters
     ----------
@@ -60,12 +46,18 @@ class SparseImageGenerator(BaseEstimator):
         Learns ``components_`` and codes by ``transform``, e.g. :class:`KSVD` or, for large images,
         :class:`Trainlets`. None means ``KSVD()``. Sizes that are None are chosen here (see Notes).
     supports : estimator, default=None
-        Probability of supports. None means ``MarkovSupports()``.
+        Probability of supports. None means ``MarkovSupports(pair_exponent=0.4)``.
     coefficients : estimator, default=None
-        Probability of the coefficients. None means ``GaussianCoefficients()``.
+        Probability of the coefficients. None means ``GaussianCoefficients(prior_strength=1, draw="clip")``.
     mean : {"pixel", "none"}, default="pixel"
         "pixel" subtracts the mean image (of the class) before coding and adds it after drawing; it carries
         what all images share, so that a few images suffice. "none" codes the images as they are.
+    tone : {"match", "clip"}, default="match"
+        "match" maps the sums of atoms by the curve that gives reconstructions of training images the
+        distribution of their pixels; "clip" clips to the range of the pixels (the paper).
+    n_groups : int, default=None
+        Latent groups in each model, found by k-means on its images; 1 is the paper. None is chosen here (see
+        Notes), unless ``supports`` has its own ``n_groups`` > 1, which it then finds among the codes.
     per_class : bool, default=False
         Fit one model for each label in ``y``. Otherwise ``y`` is ignored.
     random_state : int, RandomState, Generator or None, default=None
@@ -85,6 +77,8 @@ class SparseImageGenerator(BaseEstimator):
         The fitted parts, one of each for every class (or just one).
     means_ : ndarray of shape (n_models, n_features), float32
         What is subtracted before coding.
+    tone_curves_ : ndarray of shape (n_models, 2, n_levels) or None
+        The curves of ``tone="match"``; see :func:`sparsegen_classic.images.tone_curve`.
     image_shape_ : ndarray
         Shape of one image; (n_features,) if fitted on rows.
     pixel_range_ : ndarray of shape (2,)
@@ -94,9 +88,11 @@ class SparseImageGenerator(BaseEstimator):
 
     Notes
     -----
-    With ``n`` images (in the smallest class) of ``n_features`` values, the default dictionary has
-    ``2.5 sqrt(n)`` atoms, which keeps the number of images per pair of atoms the same, and
-    ``0.3 sqrt(n_features)`` atoms an image, at least 5 (8 for MNIST, 19 for 64x64 faces).
+    With ``n`` images (in the smallest class) of ``n_features`` values, the default dictionary has ``n / 8``
+    atoms, at least ``2.5 sqrt(n)`` and at most 800 unless that is more; an image has
+    ``0.43 sqrt(n_features)`` of them, at least 5 (12 for MNIST, 28 for 64x64 faces); and there is a group for
+    120 images, at most 200.
+    This rule and ``pair_exponent`` were chosen on MNIST by samples held against validation images.
 
     References
     ----------
@@ -119,6 +115,8 @@ class SparseImageGenerator(BaseEstimator):
         coefficients: Any = None,
         *,
         mean: str = "pixel",
+        tone: str = "match",
+        n_groups: int | None = None,
         per_class: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -128,10 +126,31 @@ class SparseImageGenerator(BaseEstimator):
         self.supports = supports
         self.coefficients = coefficients
         self.mean = mean
+        self.tone = tone
+        self.n_groups = n_groups
         self.per_class = per_class
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    @classmethod
+    def paper(cls, dictionary: Any = None, **parameters: Any) -> SparseImageGenerator:
+        """Return the model of the paper as it stands: eq. (2) unsmoothed, no groups, no mean, clipping.
+
+        Parameters
+        ----------
+        dictionary : estimator, default=None
+            As for the class.
+        **parameters
+            ``per_class``, ``random_state``, ``n_jobs`` and ``verbose``.
+
+        Returns
+        -------
+        SparseImageGenerator
+            Not fitted. The coefficients have the default prior, without which EM diverges.
+        """
+        supports, coefficients = MarkovSupports(smoothing=0.0), GaussianCoefficients()
+        return cls(dictionary, supports, coefficients, mean="none", tone="clip", n_groups=1, **parameters)
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> SparseImageGenerator:
         """Learn dictionary and probability of the codes.
@@ -154,6 +173,7 @@ class SparseImageGenerator(BaseEstimator):
             parameter is out of range.
         """
         check_choice("mean", self.mean, ("pixel", "none"))
+        check_choice("tone", self.tone, ("match", "clip"))
         rows: Any = X
         if np.ndim(rows) > 2:
             rows = np.asarray(rows)
@@ -162,7 +182,7 @@ class SparseImageGenerator(BaseEstimator):
         rows = validate_data(self, rows, dtype=(np.float32, np.float64), ensure_min_samples=2)
         inside = rows.min() >= 0 and rows.max() <= 1
         self.pixel_range_ = np.array([0.0, 1.0] if inside else [rows.min(), rows.max()])
-        members = self._split_classes(y, len(rows))
+        self.classes_, members = split_classes(self.per_class, y, len(rows))
         self.class_prior_ = np.array([len(member) for member in members]) / len(rows)
         smallest = min(len(member) for member in members)
         self._fit_models(rows, members, smallest)
@@ -182,7 +202,7 @@ class SparseImageGenerator(BaseEstimator):
         class_ : label or array-like of n_samples labels, default=None
             Class of all images, or of each. None draws the classes as often as in the training images.
         clip : bool, default=True
-            Clip to ``pixel_range_``.
+            Bring to ``pixel_range_``, by the tone curve if there is one. False gives the bare sums of atoms.
 
         Returns
         -------
@@ -200,13 +220,22 @@ class SparseImageGenerator(BaseEstimator):
         """
         check_is_fitted(self)
         generators = spawn_generators(random_state, check_integer("n_samples", n_samples, 1))
-        model_of = self._choose_models(class_, generators)
+        model_of = choose_models(self.classes_, self.class_prior_, class_, generators)
+
+        groups = np.zeros(n_samples, np.intp)
 
         def draw_supports(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
-            return self.supports_[model].sample(len(rows), [generators[i] for i in rows])
+            own, part = [generators[i] for i in rows], self.supports_[model]
+            if n_groups_of(self.supports_[model]) == 1:
+                return part.sample(len(rows), own)
+            groups[rows] = part.draw_groups(own)
+            return part.sample(len(rows), own, groups=groups[rows])
 
         def draw_coefficients(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
-            return self.coefficients_[model].sample(supports[rows], [generators[i] for i in rows])
+            own, part = [generators[i] for i in rows], self.coefficients_[model]
+            if n_groups_of(self.supports_[model]) == 1:
+                return part.sample(supports[rows], own)
+            return part.sample(supports[rows], own, groups=groups[rows])
 
         supports = self._per_model(model_of, draw_supports, "supports")
         codes = self._per_model(model_of, draw_coefficients, "coefficients")
@@ -215,7 +244,50 @@ class SparseImageGenerator(BaseEstimator):
             here = np.flatnonzero(model_of == model)
             in_training[here] = self.supports_[model].in_training(supports[here])
         labels = None if self.classes_ is None else self.classes_[model_of]
-        return Draws(self._synthesize(codes, model_of, clip), labels, codes, in_training)
+        return Draws(self._synthesize(codes, model_of, clip), labels, codes, in_training, groups)
+
+    def encode(self, X: ArrayLike, y: ArrayLike | None = None) -> sparse.csr_array:
+        """Code images over the dictionary (of their class).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, h, w[, c]) or (n_samples, n_features)
+            Images like those of training.
+        y : array-like of shape (n_samples,), default=None
+            Their classes, for a model per class.
+
+        Returns
+        -------
+        codes : csr_array of shape (n_samples, n_components)
+            Signed codes; each row refers to the dictionary of its class.
+        """
+        check_is_fitted(self)
+        rows: Any = np.asarray(X)
+        rows = validate_data(
+            self,
+            rows.reshape(len(rows), -1),
+            dtype=(np.float32, np.float64),
+            reset=False,
+            ensure_min_samples=0,
+        )
+        model_of = models_of(self.classes_, len(rows), y)
+
+        def code(model: int, here: NDArray[np.intp]) -> sparse.csr_array:
+            return sparse.csr_array(
+                self.dictionaries_[model].transform((rows[here] - self.means_[model]).astype(rows.dtype))
+            )
+
+        return self._per_model(model_of, code, "codes")
+
+    def reconstruct(
+        self, X: ArrayLike, y: ArrayLike | None = None, *, clip: bool = True
+    ) -> NDArray[np.float32]:
+        """Code images and put them together again: what the dictionary alone allows.
+
+        Parameters ``X`` and ``y`` as in :meth:`encode`, ``clip`` and result as in :meth:`sample`.
+        """
+        codes = self.encode(X, y)
+        return self._synthesize(codes, models_of(self.classes_, codes.shape[0], y), clip)
 
     def random_combinations(
         self, n_samples: int = 1, random_state: Any = None, *, class_: Any = None, clip: bool = True
@@ -227,11 +299,11 @@ class SparseImageGenerator(BaseEstimator):
         """
         check_is_fitted(self)
         generators = spawn_generators(random_state, check_integer("n_samples", n_samples, 1))
-        model_of = self._choose_models(class_, generators)
+        model_of = choose_models(self.classes_, self.class_prior_, class_, generators)
 
         def combine(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
             states, magnitudes = self.supports_[model].states_, self.coefficients_[model].magnitudes_
-            return _combine_at_random(states, magnitudes, [generators[i] for i in rows])
+            return combine_at_random(states, magnitudes, [generators[i] for i in rows])
 
         return self._synthesize(self._per_model(model_of, combine, "combinations"), model_of, clip)
 
@@ -247,22 +319,8 @@ class SparseImageGenerator(BaseEstimator):
             "n_components": [len(dictionary.components_) for dictionary in self.dictionaries_],
             "atoms_per_image": [round(float(use.mean()), 3) for use in uses],
             "n_states": [len(supports.states_) for supports in self.supports_],
+            "n_groups": [n_groups_of(supports) for supports in self.supports_],
         }
-
-    def _split_classes(self, y: ArrayLike | None, n_samples: int) -> list[NDArray[np.intp]]:
-        if not self.per_class:
-            self.classes_ = None
-            return [np.arange(n_samples)]
-        if y is None:
-            raise ValueError("per_class=True needs labels: give y, or set per_class=False")
-        labels = np.asarray(y)
-        if labels.shape != (n_samples,) or labels.dtype.kind not in "biuU":
-            raise ValueError(
-                f"y must hold one integer or string label for each of the {n_samples} images, "
-                f"got shape {labels.shape} of {labels.dtype}"
-            )
-        self.classes_, model_of = np.unique(labels, return_inverse=True)
-        return [np.flatnonzero(model_of == model) for model in range(len(self.classes_))]
 
     def _fit_models(self, rows: NDArray[np.floating], members: list[NDArray[np.intp]], smallest: int) -> None:
         """Fit one model for each class, the classes side by side."""
@@ -270,6 +328,9 @@ class SparseImageGenerator(BaseEstimator):
         seeds = seed_sequence(self.random_state).generate_state(n_models)
         fitted: list[Any] = [None] * n_models
         self.means_ = np.zeros((n_models, rows.shape[1]), np.float32)
+        self.tone_curves_ = curves = np.zeros((n_models, 2, N_LEVELS)) if self.tone == "match" else None
+        given = (self.dictionary, self.supports, self.coefficients)
+        shape, verbose = tuple(self.image_shape_.tolist()), int(self.verbose and self.classes_ is None)
         inner_jobs = self.n_jobs if n_models == 1 else 1
         with self._progress(n_models, "fit", "model") as bar:
 
@@ -284,69 +345,19 @@ class SparseImageGenerator(BaseEstimator):
                 if self.mean == "pixel":
                     self.means_[model] = images.mean(axis=0, dtype=np.float64)
                     images = images - self.means_[model]
-                parts = self._parts(smallest, int(seeds[model]), inner_jobs)
-                parts[0].fit(images)
-                codes = parts[0].transform(images)
-                fitted[model] = (parts[0], parts[1].fit(codes), parts[2].fit(codes))
+                seed = int(seeds[model])
+                shared = {"random_state": seed, "n_jobs": inner_jobs, "verbose": verbose}
+                parts = make_parts(*given, shape, smallest, shared)
+                codes = fit_parts(images, parts, self.n_groups, seed)
+                if curves is not None:
+                    curves[model] = fit_tone(images, codes, parts[0].components_, self.means_[model])
+                fitted[model] = parts
                 bar.update()
 
             for_blocks(fit_one, n_models, 1, self.n_jobs)
         self.dictionaries_, self.supports_, self.coefficients_ = (
             list(part) for part in zip(*fitted, strict=True)
         )
-
-    def _parts(self, n_images: int, seed: int, n_jobs: int | None) -> list[Any]:
-        """Return fresh copies of the three parts, set up for one class."""
-        given = (self.dictionary, self.supports, self.coefficients)
-        defaults = (KSVD, MarkovSupports, GaussianCoefficients)
-        parts = [
-            clone(part) if part is not None else make() for part, make in zip(given, defaults, strict=True)
-        ]
-        shared = {
-            "random_state": seed,
-            "n_jobs": n_jobs,
-            "verbose": int(self.verbose and self.classes_ is None),
-        }
-        for part in parts:
-            known = part.get_params(deep=False)
-            part.set_params(**{name: value for name, value in shared.items() if name in known})
-        self._set_default_sizes(parts[0], n_images)
-        return parts
-
-    def _set_default_sizes(self, dictionary: Any, n_images: int) -> None:
-        sizes = dictionary.get_params(deep=False)
-        if sizes.get("image_shape", 0) is None and len(self.image_shape_) > 1:
-            dictionary.set_params(image_shape=tuple(self.image_shape_.tolist()))
-        if sizes.get("n_components", 0) is None:
-            dictionary.set_params(n_components=min(max(5, round(2.5 * np.sqrt(n_images))), n_images))
-        if sizes.get("n_nonzero_coefs", 0) is None:
-            k = max(5, round(0.3 * np.sqrt(self.n_features_in_)))
-            dictionary.set_params(n_nonzero_coefs=min(k, dictionary.get_params()["n_components"]))
-
-    def _choose_models(self, class_: Any, generators: list[np.random.Generator]) -> NDArray[np.intp]:
-        """Return the model of each image; without ``class_`` drawn by each image's own generator."""
-        if class_ is None:
-            if self.classes_ is None:
-                return np.zeros(len(generators), np.intp)
-            edges = np.cumsum(self.class_prior_)[:-1]
-            return np.array([np.searchsorted(edges, g.random(), side="right") for g in generators])
-        if self.classes_ is None:
-            raise ValueError(
-                f"class_={class_!r} needs a model per class; this one was fitted with per_class=False"
-            )
-        wanted = np.asarray(class_)
-        if wanted.shape not in ((), (len(generators),)):
-            raise ValueError(
-                f"class_ must be one label or one for each of the {len(generators)} images, "
-                f"got shape {wanted.shape}"
-            )
-        names = {str(label): model for model, label in enumerate(self.classes_)}
-        unknown = sorted({str(label) for label in wanted.ravel()} - set(names))
-        if unknown:
-            raise ValueError(
-                f"class_ must be one of the classes {', '.join(names)}, got {', '.join(unknown)}"
-            )
-        return np.array([names[str(label)] for label in np.broadcast_to(wanted, len(generators))])
 
     def _per_model(
         self,
@@ -374,26 +385,11 @@ class SparseImageGenerator(BaseEstimator):
         for model in np.unique(model_of):
             here = np.flatnonzero(model_of == model)
             images[here] = codes[here] @ self.dictionaries_[model].components_ + self.means_[model]
+            if clip and self.tone_curves_ is not None:
+                images[here] = apply_tone(images[here], self.tone_curves_[model])
         if clip:
             np.clip(images, *self.pixel_range_, out=images)
         return images.reshape(len(images), *self.image_shape_)
 
     def _progress(self, total: int, verb: str, unit: str) -> tqdm:
         return tqdm(total=total, desc=verb, unit=unit, disable=None if self.verbose and total > 1 else True)
-
-
-def _combine_at_random(
-    states: NDArray[np.integer], magnitudes: sparse.csc_array, generators: list[np.random.Generator]
-) -> sparse.csr_array:
-    """Return codes with the shuffled coefficients of a random training code on random distinct atoms."""
-    training, n_components = magnitudes.tocsr(), magnitudes.shape[1] // 2
-    width = int(np.diff(training.indptr).max())
-    chosen = np.full((len(generators), width), -1)
-    values = np.zeros(chosen.shape)
-    for i, generator in enumerate(generators):
-        coefficients = generator.permutation(training[[generator.integers(training.shape[0])]].data)
-        shuffled = generator.permutation(states)
-        first = np.sort(np.unique(shuffled % n_components, return_index=True)[1])[: len(coefficients)]
-        chosen[i, : len(first)] = shuffled[first]
-        values[i, : len(first)] = coefficients[: len(first)]
-    return codes_from_states(chosen, values, n_components)
