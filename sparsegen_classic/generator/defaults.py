@@ -23,8 +23,8 @@ def default_n_nonzero_coefs(n_features: int) -> int:
 
 
 def default_n_groups(n_images: int) -> int:
-    """Return one group for 120 images, at most 200."""
-    return min(max(1, round(n_images / 120)), 200)
+    """Return one group for 60 images, at most 200."""
+    return min(max(1, round(n_images / 60)), 200)
 
 
 def make_parts(

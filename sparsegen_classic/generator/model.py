@@ -91,7 +91,7 @@ class SparseImageGenerator(BaseEstimator):
     With ``n`` images (in the smallest class) of ``n_features`` values, the default dictionary has ``n / 8``
     atoms, at least ``2.5 sqrt(n)`` and at most 800 unless that is more; an image has
     ``0.43 sqrt(n_features)`` of them, at least 5 (12 for MNIST, 28 for 64x64 faces); and there is a group for
-    120 images, at most 200.
+    60 images, at most 200.
     This rule and ``pair_exponent`` were chosen on MNIST by samples held against validation images.
 
     References
