@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     )
     from sparsegen_classic.reports import Report, evaluation_report
     from sparsegen_classic.restoration import denoise, estimate_sigma, inpaint
+    from sparsegen_classic.selection import Selection, select_settings
     from sparsegen_classic.support import (
         GibbsSampler,
         MarkovSupports,
@@ -189,6 +190,7 @@ _HOME = {
         "thresholding",
     ),
     "reports": ("Report", "evaluation_report"),
+    "selection": ("Selection", "select_settings"),
     "restoration": ("denoise", "estimate_sigma", "inpaint"),
     "support": (
         "GibbsSampler",

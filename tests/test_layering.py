@@ -16,7 +16,7 @@ FLOORS = [
     {"_kernels"},
     SHARED,
     DOMAIN,
-    {"generator", "evaluation", "restoration", "crosscheck", "neural"},
+    {"generator", "evaluation", "selection", "restoration", "crosscheck", "neural"},
     {
         "model_checks",
         "model_io",

@@ -65,6 +65,11 @@ from sparsegen_classic.cli._common import common_options, guarded, image_options
     help="Give draws the distribution of real pixels, or just clip them (the paper).",
 )
 @click.option(
+    "--select",
+    is_flag=True,
+    help="Try groups and pair exponents, and take those whose draws are nearest to images set aside.",
+)
+@click.option(
     "--paper",
     is_flag=True,
     help="The model of the paper as it stands: eq. (2) unsmoothed, one group, no mean image, clipping.",
@@ -109,7 +114,10 @@ def fit(source: str, output: str, **options: Any) -> None:
     from sparsegen_classic import open_images, save_model
     from sparsegen_classic._files import check_output
 
-    _check_paper(options["paper"])
+    if options["paper"]:
+        _check_options("--paper", _OF_THE_PAPER)
+    if options["select"]:
+        _check_options("--select", ("n_groups", "pair_exponent"))
     check_output(output, options["force"])
     start, seed, loud = time.perf_counter(), resolve_seed(options["seed"]), not options["quiet"]
     names = ("mode", "size", "fit", "background", "split", "errors")
@@ -119,7 +127,8 @@ def fit(source: str, output: str, **options: Any) -> None:
             f"--per-class needs labels, and {source} has none; give sub-folders or a labels file"
         )
     generator = make_generator(options, seed)
-    generator.fit(data.images, data.labels)
+    chosen = _select(generator, data, seed, loud) if options["select"] else {}
+    generator.set_params(**chosen).fit(data.images, data.labels)
     save_model(generator, output, overwrite=options["force"])
     seconds = time.perf_counter() - start
     result = {
@@ -128,7 +137,7 @@ def fit(source: str, output: str, **options: Any) -> None:
         "skipped": len(data.skipped),
         "seed": seed,
         "seconds": round(seconds, 2),
-    }
+    } | ({"selected": chosen} if chosen else {})
     skipped = f" ({len(data.skipped)} files skipped)" if data.skipped else ""
     report(
         result,
@@ -138,21 +147,30 @@ def fit(source: str, output: str, **options: Any) -> None:
     )
 
 
-def _check_paper(paper: bool) -> None:
+_OF_THE_PAPER = (
+    "smoothing", "pair_exponent", "min_count", "mean", "tone", "n_groups", "prior_strength", "draw", "select",
+)  # fmt: skip
+
+
+def _check_options(flag: str, fixed: tuple[str, ...]) -> None:
+    """Refuse options that a flag decides about."""
     context = click.get_current_context()
-    for name in (
-        "smoothing",
-        "pair_exponent",
-        "min_count",
-        "mean",
-        "tone",
-        "n_groups",
-        "prior_strength",
-        "draw",
-    ):
-        if paper and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
-            option = name.replace("_", "-")
-            raise click.UsageError(f"--paper fixes --{option}; leave one of them out")
+    for name in fixed:
+        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{flag} decides about --{name.replace('_', '-')}; leave one of them out")
+
+
+def _select(generator: Any, data: Any, seed: int, loud: bool) -> dict[str, Any]:
+    """Return the settings that win; the table of all goes to stderr."""
+    from sparsegen_classic import select_settings
+
+    selection = select_settings(
+        generator, data.images, data.labels if generator.per_class else None, random_state=seed,
+        n_jobs=generator.n_jobs, verbose=int(loud),
+    )  # fmt: skip
+    if loud:
+        click.echo(str(selection), err=True)
+    return selection.best_params
 
 
 def make_generator(options: dict[str, Any], seed: int) -> Any:

@@ -270,3 +270,34 @@ def test_an_interrupted_fit_says_so_and_leaves_nothing(tmp_path):
     assert process.returncode == 1
     assert err.strip().splitlines()[-1] == "interrupted; no output was written"
     assert set(tmp_path.iterdir()) == before
+
+
+def test_the_model_of_the_paper_is_one_flag_away_and_contradictions_are_refused(tmp_path):
+    code, _, _ = run("fit", "digits", "-o", tmp_path / "a.npz", "--paper", "--seed", 0, "--n-components", 30)
+    assert code == 0
+    model = load_model(tmp_path / "a.npz")
+    assert (model.mean, model.tone, model.n_groups, model.supports.smoothing) == ("none", "clip", 1, 0.0)
+    assert model.dictionary.n_components == 30
+    for option in (("--smoothing", 0.5), ("--n-groups", 2), ("--tone", "match"), ("--select",)):
+        code, _, err = run("fit", "digits", "-o", tmp_path / "b.npz", "--paper", *option)
+        assert code == 2
+        assert f"--paper decides about {option[0]}; leave one of them out" in err
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_select_reports_its_table_and_fits_with_the_winner(tmp_path):
+    rng = np.random.default_rng(0)
+    images = open_images("digits").images[rng.permutation(1797)[:350]]
+    save_images(images, tmp_path / "some.npz")
+    arguments = ("fit", tmp_path / "some.npz", "--n-components", 20, "--seed", 1, "--select")
+    code, out, err = run(*arguments, "-o", tmp_path / "a.npz", "--json")
+    assert code == 0
+    assert "pair_exponent=0.3" in err
+    assert "chosen: n_groups=" in err
+    selected = json.loads(out)["selected"]
+    model = load_model(tmp_path / "a.npz")
+    assert model.n_groups == selected["n_groups"]
+    assert model.supports.pair_exponent == selected["supports__pair_exponent"]
+    code, _, err = run(*arguments, "-o", tmp_path / "b.npz", "--n-groups", 3)
+    assert code == 2
+    assert "--select decides about --n-groups" in err

@@ -1,0 +1,160 @@
+"""Settings of a generator chosen by its samples, held against images set aside, with the copy test beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.model_selection import ParameterGrid, train_test_split
+
+from sparsegen_classic._random import seed_sequence
+from sparsegen_classic._validation import check_integer, check_real
+from sparsegen_classic.metrics import Evaluation, evaluate
+
+__all__ = ["Selection", "select_settings"]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What :func:`select_settings` found.
+
+    Attributes
+    ----------
+    best_params : dict
+        The settings chosen; ``generator.set_params(**best_params).fit(X, y)`` uses all images.
+    candidates : dict of str to dict
+        The settings tried, by the names of their rows in ``evaluation``.
+    pseudo_likelihoods : dict of str to float
+        Median log P(atom | rest) of the supports of the images set aside, in nats, beside that of the
+        training images: how much a network has memorised.
+    evaluation : Evaluation
+        Every figure of every candidate.
+    """
+
+    best_params: dict[str, Any]
+    candidates: dict[str, dict[str, Any]]
+    pseudo_likelihoods: dict[str, tuple[float, float]]
+    evaluation: Evaluation
+
+    def __str__(self) -> str:
+        lines = [str(self.evaluation), "", "log P(atom | rest), nats: training, set aside"]
+        lines += [f"  {name}: {a:.3f}, {b:.3f}" for name, (a, b) in self.pseudo_likelihoods.items()]
+        return "\n".join([*lines, "", f"chosen: {_name(self.best_params)}"])
+
+
+def select_settings(
+    generator: Any,
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    validation_share: float = 0.15,
+    n_samples: int = 2000,
+    least_copy_test: float = 0.4,
+    random_state: Any = 0,
+    **options: Any,
+) -> Selection:
+    """Try settings of a generator and choose by the images that it draws.
+
+    Every candidate is fitted to one part of the images and draws ``n_samples``. Of those whose samples are
+    not nearer to the training images than real images are, as the copy test says, the one with the least
+    Frechet distance to the other part wins. Pseudo-likelihood, which is reported, chooses badly: it prefers
+    networks that are unsure of everything.
+
+    Parameters
+    ----------
+    generator : SparseImageGenerator
+        Its other settings.
+    X : array-like of shape (n_samples, h, w[, c])
+        Images in [0, 1].
+    y : array-like of shape (n_samples,), default=None
+        Labels, for a model per class.
+    grid : mapping of str to sequences, default=None
+        Values to try, all combinations. None tries ``n_groups`` (a group for 120, 60 or 30 images) with
+        ``supports__pair_exponent`` 0.3, 0.5 and 0.8, the latter if ``supports`` is given.
+    validation_share : float in (0, 1), default=0.15
+        Part of the images that is set aside, of each class alike.
+    n_samples : int, default=2000
+        Draws of each candidate.
+    least_copy_test : float in [0, 1], default=0.4
+        Least P[a sample is further from the training images than an image set aside]; if no candidate
+        reaches it, the one with the largest P is taken.
+    random_state : int, RandomState, Generator, SeedSequence or None, default=0
+        Seed of the split, the fits and the draws.
+    **options
+        ``features``, ``n_jobs``, ``verbose`` and others of :func:`evaluate`.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ValueError
+        If a parameter is unknown or out of range, or there are too few images.
+
+    Examples
+    --------
+    >>> from sparsegen_classic import SparseImageGenerator, open_images, select_settings
+    >>> digits = open_images("digits").images[:600]
+    >>> chosen = select_settings(SparseImageGenerator(), digits, grid={"n_groups": [1, 5]}, n_samples=100)
+    >>> sorted(chosen.candidates)
+    ['n_groups=1', 'n_groups=5']
+    """
+    check_real("validation_share", validation_share, 0.01, 0.9)
+    check_integer("n_samples", n_samples, 10)
+    images = np.asarray(X, np.float32)
+    split_seed, fit_seed, draw_seed, measure_seed = seed_sequence(random_state).generate_state(4).tolist()
+    labels = None if y is None else np.asarray(y)
+    train, aside = train_test_split(
+        np.arange(len(images)), test_size=validation_share, random_state=split_seed, stratify=labels
+    )
+    grid = grid or _default_grid(generator, len(train), labels)
+    candidates = {_name(params): params for params in ParameterGrid(grid)}
+    samples, likelihoods = {}, {}
+    for name, params in candidates.items():
+        model = clone(generator).set_params(**params, random_state=fit_seed)
+        model.fit(images[train], None if labels is None else labels[train])
+        samples[name] = model.sample(n_samples, draw_seed)
+        seen, unseen = (_pseudo_likelihood(model, images, labels, part) for part in (train, aside))
+        likelihoods[name] = seen, unseen
+    evaluation = evaluate(samples, images[train], images[aside], random_state=measure_seed, **options)
+    copies = {name: evaluation[name]["copy"] for name in candidates}
+    honest = [name for name in candidates if copies[name] >= least_copy_test]
+    if honest:
+        best = min(honest, key=lambda name: evaluation[name]["frechet"])
+    else:
+        best = max(candidates, key=lambda name: copies[name])
+    return Selection(candidates[best], candidates, likelihoods, evaluation)
+
+
+def _default_grid(generator: Any, n_images: int, labels: NDArray[Any] | None) -> dict[str, Sequence[Any]]:
+    if generator.per_class and labels is not None:
+        n_images //= len(np.unique(labels))
+    grid: dict[str, Sequence[Any]] = {"n_groups": sorted({max(1, n_images // n) for n in (120, 60, 30)})}
+    if generator.supports is not None:
+        grid["supports__pair_exponent"] = [0.3, 0.5, 0.8]
+    return grid
+
+
+def _name(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key.removeprefix('supports__')}={value}" for key, value in sorted(params.items()))
+
+
+def _pseudo_likelihood(
+    model: Any, images: NDArray[np.float32], labels: NDArray[Any] | None, part: NDArray[np.intp]
+) -> float:
+    """Return the median over at most 2,000 of these images; -inf is a state that the network has not seen."""
+    some = part[np.linspace(0, len(part) - 1, min(len(part), 2000)).astype(int)]
+    known = None if labels is None else labels[some]
+    codes, values = model.encode(images[some], known), []
+    for index, supports in enumerate(model.supports_):
+        own = (
+            np.arange(len(some)) if model.classes_ is None else np.flatnonzero(known == model.classes_[index])
+        )
+        values.append(supports.pseudo_log_likelihood(codes[own]))
+    return float(np.median(np.concatenate(values)))

@@ -1,0 +1,74 @@
+"""Settings chosen by samples: the rule, the split, reproducibility and bad input."""
+
+import pytest
+
+from sparsegen_classic import KSVD, MarkovSupports, SparseImageGenerator, open_images, select_settings
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return open_images("digits")
+
+
+@pytest.fixture(scope="module")
+def selection(digits):
+    generator = SparseImageGenerator(KSVD(60), MarkovSupports(), n_jobs=2)
+    grid = {"n_groups": [1, 12], "supports__pair_exponent": [0.4, 5.0]}
+    return select_settings(generator, digits.images, grid=grid, n_samples=300)
+
+
+def test_the_least_frechet_distance_among_honest_candidates_wins(selection):
+    figures = {name: selection.evaluation[name] for name in selection.candidates}
+    assert len(figures) == 4
+    honest = {name: row["frechet"] for name, row in figures.items() if row["copy"] >= 0.4}
+    assert selection.candidates[min(honest, key=honest.get)] == selection.best_params
+    assert selection.best_params["supports__pair_exponent"] == 0.4  # 5 sits on a few modes
+
+
+def test_a_strict_copy_test_takes_the_candidate_furthest_from_copying(digits):
+    generator = SparseImageGenerator(KSVD(20), MarkovSupports())
+    selection = select_settings(
+        generator, digits.images[:500], grid={"n_groups": [1, 8]}, n_samples=100, least_copy_test=1.0
+    )
+    copies = {name: selection.evaluation[name]["copy"] for name in selection.candidates}
+    assert selection.candidates[max(copies, key=copies.get)] == selection.best_params
+
+
+def test_memorised_pairs_show_in_the_pseudo_likelihood(selection):
+    assert all(train > aside for train, aside in selection.pseudo_likelihoods.values())
+    assert "chosen: n_groups=" in str(selection)
+
+
+def test_images_set_aside_are_not_trained_on_and_classes_are_kept(digits):
+    data = digits.images[:600], digits.labels[:600], {"n_groups": [1, 2]}
+    generator = SparseImageGenerator(KSVD(15), per_class=True)
+    selection = select_settings(generator, *data, n_samples=50, random_state=3)
+    training = {image.tobytes() for image in selection.evaluation.training}
+    aside = {image.tobytes() for image in selection.evaluation.held_out}
+    assert not training & aside
+    assert len(aside) == 90
+    assert str(select_settings(generator, *data, n_samples=50, random_state=3)) == str(selection)
+
+
+def test_the_default_grid_goes_by_the_number_of_images(digits):
+    selection = select_settings(SparseImageGenerator(KSVD(15)), digits.images[:282], n_samples=50)
+    assert sorted(params["n_groups"] for params in selection.candidates.values()) == [1, 3, 7]
+
+
+def test_bad_input(digits):
+    generator, images = SparseImageGenerator(KSVD(10)), digits.images[:100]
+    with pytest.raises(ValueError, match="validation_share must be at least 0.01 and at most 0.9"):
+        select_settings(generator, images, validation_share=1.5)
+    with pytest.raises(ValueError, match="n_samples must be at least 10, got 3"):
+        select_settings(generator, images, n_samples=3)
+    with pytest.raises(ValueError, match="Invalid parameter 'groups' for estimator SparseImageGenerator"):
+        select_settings(generator, images, grid={"groups": [1]})
+    with pytest.raises(ValueError, match="per_class=True needs labels"):
+        select_settings(SparseImageGenerator(per_class=True), images)
+
+
+def test_nothing_given_is_changed(digits):
+    generator = SparseImageGenerator(KSVD(10), n_groups=4)
+    select_settings(generator, digits.images[:200], grid={"n_groups": [2]}, n_samples=50)
+    assert generator.n_groups == 4
+    assert not hasattr(generator, "means_")
