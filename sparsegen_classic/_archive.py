@@ -138,6 +138,31 @@ def read_array(file: IO[bytes], n_bytes: int, name: str) -> NDArray[Any]:
     return np.array(array.T, order="C") if columns_first else array
 
 
+def check_compressed(
+    data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], shape: tuple[int, int]
+) -> None:
+    """Raise unless the arrays are the rows (CSR), or columns (CSC), of a sparse array (rows, length).
+
+    Compiled code trusts such arrays, and scipy's own check is satisfied by some that lead it astray.
+    """
+    rows, length = shape
+    if data.dtype.kind != "f" or data.ndim != 1 or not np.isfinite(data).all():
+        raise ArchiveError("the values of a sparse array must be finite")
+    if any(part.dtype.name not in ("int32", "int64") for part in (indices, indptr)):
+        raise ArchiveError("the indices of a sparse array must be integers")
+    if indices.shape != data.shape or indptr.shape != (rows + 1,):
+        raise ArchiveError(f"the parts of a sparse array do not fit each other and {rows} rows")
+    bounds_hold = indptr.min() >= 0 and indptr.max() <= len(data)  # before differences, which could overflow
+    if not bounds_hold or (np.diff(indptr) < 0).any() or indptr[0] != 0 or indptr[-1] != len(data):
+        raise ArchiveError("the rows of a sparse array must follow each other")
+    if len(data) and not (indices.min() >= 0 and indices.max() < length):
+        raise ArchiveError("the indices of a sparse array lie outside of it")
+    starts = np.zeros(len(data) + 1, bool)
+    starts[indptr] = True
+    if not (np.diff(indices) > 0)[~starts[1:-1]].all():
+        raise ArchiveError("the indices of a sparse array must ascend in every row")
+
+
 def _array_header(header: bytes, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return shape, order and type; the header is Python source, of which only literals are recognised."""
     text = header.decode("latin-1")
@@ -186,4 +211,4 @@ def damage_named() -> Iterator[None]:
     except ArchiveError:
         raise
     except _DAMAGE as error:
-        raise ArchiveError(str(error) or type(error).__name__) from error
+        raise ArchiveError(str(error)[:300] or type(error).__name__) from error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from sparsegen_classic._archive import check_compressed
 from sparsegen_classic._validation import check_choice, check_integer, check_real
 from sparsegen_classic.coefficients import GaussianCoefficients, MissingDataGaussian
 from sparsegen_classic.convolutional import ConvDictionaryLearning
@@ -45,7 +46,7 @@ def check_model(model: BaseEstimator) -> None:
     if hasattr(model, attribute):
         try:
             check(model)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise type(error)(f"{name}: {error}") from error
 
 
@@ -58,7 +59,8 @@ def _check_ksvd(model: KSVD) -> None:
         tol = np.asarray(model.tol)
         _only(tol.dtype.kind in "fiu" and tol.ndim < 2 and (tol >= 0).all(), f"tol must be at least 0: {tol}")
     for count in ("n_iter_", "n_seen_", "n_replaced_"):
-        check_integer(count, getattr(model, count, 0), 0)
+        if hasattr(model, count):
+            check_integer(count, getattr(model, count), 0)
     if hasattr(model, "patch_shape_"):
         sides = [check_integer("patch_shape_", side, 1) for side in model.patch_shape_]
         _only(
@@ -67,6 +69,7 @@ def _check_ksvd(model: KSVD) -> None:
         )
         check_choice("patch_mean_", model.patch_mean_, MEANS)
     if hasattr(model, "_stream"):
+        check_integer("n_seen_", model.n_seen_, 0)
         _check_stream(model._stream, len(atoms), atoms.shape[1])
 
 
@@ -78,6 +81,7 @@ def _check_stream(stream: Any, n_components: int, n_features: int) -> None:
     _array("_stream", cross, (n, n_features))
     _array("_stream", uses, (n,), low=0)
     _array("_stream", pending, (None, n_features))
+    _only(all(part.dtype == np.float64 for part in (atoms, gram, cross, uses)), "_stream must be float64")
     check_integer("_stream", n_batches, 0)
     check_integer("_stream", seed, 0)
 
@@ -135,7 +139,7 @@ def _check_filters(model: ConvDictionaryLearning) -> None:
 
 def _check_supports(model: MarkovSupports) -> None:
     n_components = check_integer("n_features_in_", model.n_features_in_, 1)
-    check_integer("burn_in", model.burn_in, 0)
+    check_integer("burn_in", model.burn_in, 0, 2**31)
     states = _array("states_", model.states_, (None,), "i", 0, 2 * n_components - 1)
     n = len(states)
     _only(n > 0 and (np.diff(states) > 0).all(), "states_ must ascend, and there must be one")
@@ -171,26 +175,17 @@ def _check_coefficients(model: GaussianCoefficients) -> None:
     n_states = 2 * check_integer("n_features_in_", model.n_features_in_, 1)
     codes = model.magnitudes_
     _only(isinstance(codes, sparse.csc_array) and codes.shape[1] == n_states, "magnitudes_ must have states")
-    n, n_nonzeros = codes.shape[0], len(codes.data)
-    _array("magnitudes_.data", codes.data, (None,), low=0)
-    starts = _array("magnitudes_.indptr", codes.indptr, (n_states + 1,), "i", 0, n_nonzeros)
-    rows = _array("magnitudes_.indices", codes.indices, (n_nonzeros,), "i", 0, n - 1)
-    _only(
-        starts[0] == 0 and starts[-1] == n_nonzeros and bool((np.diff(starts) >= 0).all()),
-        "magnitudes_.indptr must rise from 0 to the number of non-zeros",
-    )
-    first = np.zeros(n_nonzeros + 1, bool)
-    first[starts] = True
-    _only(bool((np.diff(rows) > 0)[~first[1:-1]].all()), "magnitudes_.indices must ascend in every column")
+    check_compressed(codes.data, codes.indices, codes.indptr, (n_states, codes.shape[0]))
+    _array("magnitudes_", codes.data, codes.data.shape)
     _only(bool((codes.data > 0).all()), "magnitudes_.data must be greater than 0")
-    _array("sample_weight_", model.sample_weight_, (n,), low=0)
+    _array("sample_weight_", model.sample_weight_, codes.shape[:1], low=0)
     if model.groups_ is not None:
-        _array("groups_", model.groups_, (n,), "i")
+        _array("groups_", model.groups_, codes.shape[:1], "i")
     for moment, low in (("state_means_", -_LARGEST), ("state_variances_", 0)):
         values = getattr(model, moment)
         _only(isinstance(values, np.ndarray) and values.shape == (n_states,), f"{moment} must have states")
         _array(moment, values[~np.isnan(values)], (None,), low=low)
-        unused = np.diff(starts) == 0
+        unused = np.diff(codes.indptr) == 0
         _only(bool(np.isnan(values[unused]).all()), f"{moment} must be NaN where no code has the state")
 
 

@@ -85,7 +85,10 @@ class SavedCodes:
                 "filters must be those that the codes were made with, but they differ; give the file that "
                 "was given to encode, or encode again"
             )
-        return dictionary.synthesize(self.maps) + self.low
+        images = dictionary.synthesize(self.maps)
+        if images.shape != self.low.shape:
+            raise ValueError(f"low must have the shape {images.shape} of the images, got {self.low.shape}")
+        return images + self.low
 
 
 def fingerprint(dictionary: ConvDictionary) -> str:
