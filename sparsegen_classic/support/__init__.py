@@ -23,12 +23,14 @@ from sparsegen_classic.support.markov import MarkovSupports
 from sparsegen_classic.support.novelty import largest_overlaps, matching_rows, matching_share
 from sparsegen_classic.support.pairwise import PairwiseSupports
 from sparsegen_classic.support.pgmpy_bridge import from_pgmpy, to_pgmpy
+from sparsegen_classic.support.report import SupportReport, report_supports
 
 __all__ = [
     "GibbsSampler",
     "LogPartition",
     "MarkovSupports",
     "PairwiseSupports",
+    "SupportReport",
     "effective_sample_size",
     "enumerate_supports",
     "fit_contrastive_divergence",
@@ -39,6 +41,7 @@ __all__ = [
     "matching_rows",
     "matching_share",
     "pseudo_likelihood",
+    "report_supports",
     "split_rhat",
     "to_pgmpy",
 ]

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import softmax, xlogy
+from scipy.special import softmax
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -18,6 +18,7 @@ from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._validation import check_integer, check_real
 from sparsegen_classic.support._chains import check_generators
 from sparsegen_classic.support._pairwise import fields, log_weights, pair_factors, to_indices
+from sparsegen_classic.support.estimation import check_counts, check_method, log_ratios, refine
 from sparsegen_classic.support.gibbs import GibbsSampler
 from sparsegen_classic.support.groups import check_groups, group_log_factors, mixture_groups, uses_of
 from sparsegen_classic.support.likelihood import pseudo_likelihood
@@ -57,8 +58,15 @@ class MarkovSupports(BaseEstimator):
         paper.
     group_smoothing : float > 0, default=1.0
         Supports with the average atoms of all that are added to every group.
+    method : {"counts", "pseudo-likelihood", "contrastive-divergence"}, default="counts"
+        "counts" is eq. (2); the others start there and go on with :func:`fit_pseudo_likelihood` or
+        :func:`fit_contrastive_divergence`, for one group.
+    l2 : float, default=1.0
+        Precision with which these fits are drawn to eq. (2).
+    rank : int, default=None
+        Of the change of the pair factors by "pseudo-likelihood"; None is any.
     random_state : int, RandomState, Generator, SeedSequence or None, default=None
-        Seed of the search for groups.
+        Seed of the search for groups, or of the chains of contrastive divergence.
     n_jobs : int, default=None
         Threads, as in joblib. Results do not depend on it.
 
@@ -126,6 +134,9 @@ class MarkovSupports(BaseEstimator):
         burn_in: int = 20,
         n_groups: int = 1,
         group_smoothing: float = 1.0,
+        method: str = "counts",
+        l2: float = 1.0,
+        rank: int | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
     ):
@@ -135,6 +146,9 @@ class MarkovSupports(BaseEstimator):
         self.burn_in = burn_in
         self.n_groups = n_groups
         self.group_smoothing = group_smoothing
+        self.method = method
+        self.l2 = l2
+        self.rank = rank
         self.random_state = random_state
         self.n_jobs = n_jobs
 
@@ -170,18 +184,9 @@ class MarkovSupports(BaseEstimator):
         states, _ = states_from_codes(validate_data(self, X, accept_sparse="csr"))
         counts = np.bincount(states[states >= 0], minlength=2 * self.n_features_in_)
         kept = np.flatnonzero(counts >= min_count)
-        if len(kept) == 0:
-            remedy = "lower min_count" if counts.any() else "give codes with non-zero entries"
-            raise ValueError(
-                f"no state is used at least min_count={min_count} times (at most {counts.max()}); {remedy}"
-            )
-        indices = to_indices(states, kept)
+        indices = to_indices(states, kept) if len(kept) else states
         complete = np.all(indices < len(kept), axis=1)
-        if not complete.any():
-            raise ValueError(
-                f"every training support uses a state with fewer than min_count={min_count} uses, so that no"
-                " chain can start; lower min_count"
-            )
+        check_counts(counts, min_count, complete)
         sizes = (states >= 0).sum(axis=1)
         total, total_pairs = sizes.sum(), (sizes * (sizes - 1)).sum()
         self.states_ = kept.astype(np.int32)
@@ -190,11 +195,13 @@ class MarkovSupports(BaseEstimator):
         self.pair_counts_ = (uses.T @ uses).toarray()
         self.log_factors_ = np.log(self.counts_ / total)
         expected = np.multiply.outer(self.counts_, self.counts_) * (total_pairs / total**2)
-        self.log_pair_factors_ = _log_ratios(self.pair_counts_, expected, smoothing, pair_exponent)
+        self.log_pair_factors_ = log_ratios(self.pair_counts_, expected, smoothing, pair_exponent)
         atom = kept % self.n_features_in_
         self.log_pair_factors_[atom[:, None] == atom] = -np.inf
         self.supports_ = np.ascontiguousarray(indices[complete, : sizes[complete].max()])
         self.size_counts_ = np.bincount(sizes[complete])
+        if check_method(self.method, self.n_groups) != "counts":
+            self.log_factors_, self.log_pair_factors_, _ = refine(self)
         self._fit_groups(indices, complete, groups)
         return self
 
@@ -388,12 +395,3 @@ class MarkovSupports(BaseEstimator):
         check_is_fitted(self)
         states, _ = states_from_codes(validate_data(self, X, accept_sparse="csr", reset=False))
         return to_indices(states, self.states_)
-
-
-def _log_ratios(
-    counts: NDArray[np.int64], expected: NDArray[np.float64], smoothing: float, exponent: float
-) -> NDArray[np.float64]:
-    """Return exponent * log((counts + smoothing) / (expected + smoothing)) with 0 / 0 = 0 and 0^0 = 1."""
-    expected += smoothing
-    ratio = np.divide(counts + smoothing, expected, out=np.zeros_like(expected), where=expected > 0)
-    return xlogy(exponent, ratio)
