@@ -4,12 +4,13 @@ The vector path::
 
     source (folder | idx | npz | "digits")
       -> images (n, h, w[, c]) in [0, 1], float32          images/        open_images, save_images
-      -> rows X (n_samples, n_features), mean policy       generator.py, images/patches.py
+      -> rows X (n_samples, n_features), mean policy       generator/, images/patches.py
       -> components_ (n_components, n_features)            dictionary/    KSVD, Trainlets
       -> codes (n_samples, n_components), signed CSR       pursuit/       orthogonal_mp, SparseCoder
       -> probability of the support                        support/       MarkovSupports, GibbsSampler
       -> probability of the coefficients, given it         coefficients/  GaussianCoefficients
-      -> new images                                        generator.py   SparseImageGenerator.sample
+      -> new images                                        generator/     SparseImageGenerator.sample
+      -> measured beside real ones, copies and baselines   metrics/, baselines/, evaluation.py, selection.py
       -> or restored ones                                  restoration/   denoise, inpaint
 
 The convolutional path::
@@ -18,6 +19,7 @@ The convolutional path::
       -> maps (n_atoms, H, W) with a duality gap         ConvSparseCoder, csc_omp, csc_mp, csc_iht
       -> counts and projections                          sparsity_counts, project_*, soft_threshold
       -> several layers                                  MultiLayerCSC
+      -> a neural layer or encoder held against it       crosscheck/    crosscheck_layer, crosscheck_encoder
 
 Rows are samples and rows of ``components_`` are atoms: ``X ~ codes @ components_``. The codes of the models
 live on the doubled dictionary [D, -D]: an atom and its negative are two *states*, ``m`` and

@@ -20,11 +20,11 @@ FLOORS = [
     {
         "model_checks",
         "model_io",
+        "reports",
         "plots",
         "plots_convolutional",
         "plots_crosscheck",
         "plots_encoder",
-        "reports",
     },
     {"cli"},
     {"__main__"},
