@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench fuzz clean
 
 demo: $(VENV)/.ready
 	$(BIN)/sparsegen-classic demo --force
@@ -16,6 +16,9 @@ lint: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready
 	$(BIN)/python examples/benchmarks/run.py
+
+fuzz: $(VENV)/.ready
+	$(BIN)/python examples/benchmarks/fuzz_files.py
 
 $(VENV)/.ready: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)

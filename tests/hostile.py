@@ -24,7 +24,7 @@ sys.addaudithook(_audit)
 
 @contextmanager
 def watch():
-    """Yield a list of programs run, sockets, writes and pickles; fail if what is done hangs or eats memory."""
+    """Yield a list of programs run, sockets, writes and pickles; fail at a hang or if memory is eaten."""
     events = []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     _watched.append(events)

@@ -78,7 +78,10 @@ def _shape(path: Path, head: bytes, n_dims: int) -> tuple[int, ...]:
             f"{path} must start with a header of {length} bytes and the magic number {2048 + n_dims} (idx, "
             f"unsigned bytes, {n_dims} dimension{'s' * (n_dims > 1)}), found {len(head)} bytes and {magic}"
         )
-    return struct.unpack(f">{n_dims}I", head[4:])
+    shape = struct.unpack(f">{n_dims}I", head[4:])
+    if math.prod(max(side, 1) for side in shape) >= 2**62:
+        raise ValueError(f"{path} announces {' x '.join(map(str, shape))} values, which no memory holds")
+    return shape
 
 
 def _find(folder: Path, split: str) -> Path:
