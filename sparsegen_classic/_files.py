@@ -38,7 +38,10 @@ def check_parent(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path`` and move it there on success; on any error leave no trace."""
+    """Open a temporary file beside ``path`` and move it there on success; on any error leave no trace.
+
+    Of several writers without leave to overwrite the first to finish wins; the others get a FileExistsError.
+    """
     path = check_output(path, overwrite)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     try:
@@ -47,10 +50,26 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        _move(temporary, path, overwrite)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _move(temporary: str, path: Path, overwrite: bool) -> None:
+    """Give a file its name in one step."""
+    if not overwrite:
+        try:
+            os.link(temporary, path)  # unlike a move this fails if the name was taken in the meantime
+        except FileExistsError:
+            check_output(path)  # the error that says what to do
+            raise
+        except OSError:  # a file system without links
+            check_output(path)
+        else:
+            os.unlink(temporary)
+            return
+    os.replace(temporary, path)
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:

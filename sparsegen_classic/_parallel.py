@@ -6,6 +6,7 @@ blocks do not depend on ``n_jobs`` and BLAS runs on one thread inside them, so n
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -62,7 +63,8 @@ def for_blocks(
         raise errors[0]
 
 
-_this_thread = threading.local()  # .stops: the stop events of the loops in whose blocks this thread is
+# .stops: the stop events of the loops in whose blocks this thread is; .blas_depth: how often it limits BLAS
+_this_thread = threading.local()
 _blas_lock = threading.Lock()
 _blas_users = 0
 _blas_limit: Any = None
@@ -81,9 +83,11 @@ def single_threaded_blas() -> Iterator[None]:
         _blas_users += 1
         if _blas_users == 1:
             _blas_limit = _controller().limit(limits=1, user_api="blas")
+    _this_thread.blas_depth = getattr(_this_thread, "blas_depth", 0) + 1
     try:
         yield
     finally:
+        _this_thread.blas_depth -= 1
         with _blas_lock:
             _blas_users -= 1
             if _blas_users == 0:
@@ -95,3 +99,16 @@ def single_threaded_openmp() -> Iterator[None]:
     """Limit what the calling thread starts by OpenMP to one thread; other threads are not concerned."""
     with _controller().limit(limits=1, user_api="openmp"):
         yield
+
+
+def _after_fork() -> None:
+    """Forget what other threads of the parent were at; only the thread that forked is in the child."""
+    global _blas_lock, _blas_users
+    _blas_lock = threading.Lock()
+    was_limited, _blas_users = _blas_users > 0, getattr(_this_thread, "blas_depth", 0)
+    if was_limited and not _blas_users and _blas_limit is not None:
+        _blas_limit.restore_original_limits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
