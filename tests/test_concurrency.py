@@ -24,6 +24,7 @@ from sparsegen_classic import (
 )
 from sparsegen_classic._files import atomic_write
 from sparsegen_classic._parallel import for_blocks, single_threaded_blas
+from sparsegen_classic.images import check_target, grid, save_images
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 IMAGES = open_images("digits").images[:300]
@@ -239,3 +240,41 @@ def test_many_threads_write_one_file(tmp_path):
         list(pool.map(write, contents))
     assert path.read_bytes() in contents
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_many_threads_write_one_folder(tmp_path):
+    """Each writer replaces the folder whole or is told, and nothing is left beside it."""
+    folder = tmp_path / "images"
+    stacks = [np.full((3, 4, 4), level / 8, np.float32) for level in range(8)]
+
+    def write(stack):
+        try:
+            save_images(stack, folder, overwrite=True)
+        except FileExistsError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        messages = list(pool.map(write, stacks))
+    assert "" in messages
+    assert all("being written by somebody else" in message for message in messages if message)
+    found = open_images(folder).images
+    assert any(np.array_equal(found, np.rint(stack * 255) / np.float32(255)) for stack in stacks)
+    assert os.listdir(tmp_path) == ["images"]
+
+
+def test_a_folder_that_came_in_the_meantime_is_not_replaced(tmp_path, monkeypatch):
+    folder, calls = tmp_path / "images", []
+
+    def check(target, overwrite):
+        calls.append(target)
+        if len(calls) == 2:
+            monkeypatch.undo()
+            save_images(np.ones((2, 4, 4)), folder)
+            check_target(target, overwrite)
+
+    monkeypatch.setattr(grid, "_check_folder", check)
+    with pytest.raises(FileExistsError, match="is not empty; choose another name"):
+        save_images(np.zeros((3, 4, 4)), folder)
+    np.testing.assert_array_equal(open_images(folder).images, np.ones((2, 4, 4)))
+    assert os.listdir(tmp_path) == ["images"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +124,7 @@ def save_images(
             f"{names.shape} of {names.dtype}"
         )
     if _is_folder(path):
-        _save_folder(stack, target, names)
+        _save_folder(stack, target, names, overwrite)
     elif target.suffix.lower() == ".npz":
         with atomic_write(target, overwrite) as file:
             write_npz(file, {"images": stack} | ({} if names is None else {"labels": names}))
@@ -137,7 +140,8 @@ def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """Return ``path`` if :func:`save_images` may write there; else raise before any work is done."""
     target = Path(path)
     if _is_folder(path):
-        _check_folder(target, overwrite)
+        with _alone(target):
+            _check_folder(target, overwrite)
     elif target.suffix.lower() in (".png", ".npz"):
         check_output(target, overwrite)
     else:
@@ -174,7 +178,9 @@ def _png(image: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def _save_folder(images: NDArray[np.float32], folder: Path, labels: NDArray[Any] | None) -> None:
+def _save_folder(
+    images: NDArray[np.float32], folder: Path, labels: NDArray[Any] | None, overwrite: bool
+) -> None:
     """Write a sibling of ``folder``, then rename it."""
     classes = None if labels is None else [str(label) for label in labels]
     for name in set(classes or ()):
@@ -191,13 +197,29 @@ def _save_folder(images: NDArray[np.float32], folder: Path, labels: NDArray[Any]
             place = fresh / classes[i] if classes else fresh
             place.mkdir(exist_ok=True)
             (place / f"{i:05d}.png").write_bytes(_png(image))
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
+        with _alone(folder):
+            _check_folder(folder, overwrite)  # once more: another writer may have been here in the meantime
+            if folder.exists():
+                folder.rename(old)
+            fresh.rename(folder)
     finally:
         if old.exists() and not folder.exists():
-            old.rename(folder)
+            with suppress(OSError):  # another writer put its own there
+                old.rename(folder)
         shutil.rmtree(scratch)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Say so if a folder changes under our hands."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        raise FileExistsError(
+            f"{folder} is being written by somebody else at this moment; choose another name"
+        ) from error
 
 
 def _check_folder(folder: Path, overwrite: bool) -> None:
