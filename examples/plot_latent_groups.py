@@ -1,0 +1,57 @@
+"""
+Latent groups, and settings chosen by samples
+=============================================
+
+One network over all images of a class knows which pairs of atoms go together, and nothing more: it draws
+strokes of different hands into one image. A mixture of networks, one for each family of similar images, does
+not. How many families, and how strong the pairs? Pseudo-likelihood chooses badly, so the choice falls by
+samples, held against images set aside, with the copy test beside.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sparsegen_classic import KSVD, MarkovSupports, SparseImageGenerator, open_images, select_settings
+from sparsegen_classic.plots import plot_images
+from sparsegen_classic.support import report_supports
+
+digits = open_images("digits")
+
+# %%
+# Try three numbers of groups for two strengths of the pairs
+# ----------------------------------------------------------
+# Every row of the table is one candidate; below it stand real images, copies and noise.
+generator = SparseImageGenerator(KSVD(120, n_nonzero_coefs=5), MarkovSupports(), random_state=0, n_jobs=-1)
+grid = {"n_groups": [1, 20, 60], "supports__pair_exponent": [0.4, 1.0]}
+selection = select_settings(generator, digits.images, grid=grid, n_samples=1000, n_jobs=-1)
+print(selection)
+
+# %%
+# Frechet distance against the copy test: down is better, and left of the line are copyists.
+fig, ax = plt.subplots()
+for name, params in selection.candidates.items():
+    figures = selection.evaluation[name]
+    ax.scatter(figures["copy"], figures["frechet"], s=20 + 3 * params["n_groups"], label=name)
+ax.axhline(selection.evaluation["real images"]["frechet"], color="grey", linestyle=":")
+ax.axvline(0.4, color="grey", linestyle=":")
+ax.set(xlabel="P[further from training images than a held-out image]", ylabel="Frechet distance")
+ax.legend(fontsize="small")
+
+# %%
+# Samples of the best
+# -------------------
+# Each row is one latent group.
+best = generator.set_params(**selection.best_params).fit(digits.images)
+draws = best.draw(600, random_state=0)
+largest = np.argsort(-np.bincount(draws.groups))[:8]
+plot_images(np.concatenate([draws.images[draws.groups == group][:12] for group in largest]), n_columns=12)
+
+# %%
+# What the networks have learned, and what they have memorised
+# ------------------------------------------------------------
+for params in (selection.best_params, {"n_groups": 1, "supports__pair_exponent": 1.0}):
+    half = generator.set_params(**params).fit(digits.images[:1200])
+    codes = half.encode(digits.images)
+    print(params)
+    print(report_supports(half.supports_[0], codes[:1200], codes[1200:]))
+plt.show()
