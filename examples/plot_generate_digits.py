@@ -21,8 +21,9 @@ generator.fit(digits.images, digits.labels)
 plot_dictionary(generator)
 
 # %%
-# Ten draws of each class. A draw is a support (Gibbs sampling), coefficients on it (EM, then a truncated
-# Gaussian), and one product with the dictionary.
+# Ten draws of each class. A draw is a latent group of similar images, a support from its network (Gibbs
+# sampling), coefficients on it (EM, then a truncated Gaussian), one product with the dictionary, and the tone
+# curve that gives the sum the distribution of real pixels.
 labels = np.repeat(generator.classes_, 10)
 draws = generator.draw(len(labels), random_state=1, class_=labels)
 plot_images(draws.images, n_columns=10)
@@ -35,9 +36,15 @@ print(f"smallest distance to a training digit: {distances.min():.2f}")
 plot_neighbours(draws.images[::2], digits.images[nearest[::2]], n_columns=10)
 
 # %%
-# The negative control of the paper: the same atoms in random combinations, before and after clipping.
-# Without the mean image nothing but the probability of the codes makes a digit.
-bare = SparseImageGenerator(mean="none", per_class=True, random_state=0).fit(digits.images, digits.labels)
-combinations = bare.random_combinations(25, random_state=0, class_=3, clip=False)
+# What the dictionary alone allows: training digits (upper two rows) coded and put together again (lower two).
+some = [np.flatnonzero(digits.labels == label)[i] for i in range(2) for label in generator.classes_]
+again = generator.reconstruct(digits.images[some], digits.labels[some])
+plot_images(np.concatenate([digits.images[some], again]), n_columns=10)
+
+# %%
+# The negative control of the paper: its model has no mean image, so that nothing but the probability of the
+# codes makes a digit. Here are its atoms in random combinations, before and after clipping.
+paper = SparseImageGenerator.paper(per_class=True, random_state=0).fit(digits.images, digits.labels)
+combinations = paper.random_combinations(25, random_state=0, class_=3, clip=False)
 plot_random_combinations(combinations, combinations.clip(0, 1))
 plt.show()

@@ -2,9 +2,9 @@
 
 ``--data mnist`` (the default): a model per class of the 60,000 training images, judged in the digit network
 against the 10,000 test images, 10,000 samples for each of three seeds; mean and spread over the seeds, which
-change fits and draws. ``--data aligned`` and ``--data unaligned``: faces 64x64, judged in 50 principal
-components. ``--data faces`` is both. ``--quick`` takes 2,000 samples, one seed and fewer rows.
-``--cache FOLDER`` keeps the figures of each seed, so that an interrupted run goes on where it was.
+change our fits and all samples. ``--data aligned`` and ``--data unaligned``: faces 64x64, judged in their 50
+first principal components. ``--data faces`` is both. ``--quick`` takes 2,000 samples, one seed and fewer
+rows. ``--cache FOLDER`` keeps the figures of each seed, so that an interrupted run goes on where it was.
 """
 
 import argparse
@@ -124,20 +124,23 @@ def sums_of_atoms(generator, codes, labels):
     return images.reshape(-1, *generator.image_shape_)
 
 
-def baseline_sets(task, seed):
-    """Return images and labels of the baselines, the two strongest also with a tone curve."""
-    models = {
-        "grouped normals": GroupedGaussians(random_state=seed),
-        "factor analysers": MixtureOfFactorAnalysers(max_iter=30, random_state=seed),
-    }
+def fit_baselines(task):
+    """Return the baselines, fitted once for all seeds: their samples change, and their fits take long."""
+    models = {"grouped normals": GroupedGaussians(random_state=0)}
     if not task.quick:
+        models["factor analysers"] = MixtureOfFactorAnalysers(60, 8, max_iter=15, random_state=0)
         models["PPCA"] = PPCA()
         mixture = GaussianMixture(10, reg_covar=1e-3)
-        models["10 normals, PCA-50"] = ProjectedDensity(mixture, 50, random_state=seed)
-        models["kernels, PCA-50"] = ProjectedDensity(KernelDensity(bandwidth=0.5), 50, random_state=seed)
+        models["10 normals, PCA-50"] = ProjectedDensity(mixture, 50, random_state=0)
+        models["kernels, PCA-50"] = ProjectedDensity(KernelDensity(bandwidth=0.5), 50, random_state=0)
+    return {name: task.fit(model) for name, model in models.items()}
+
+
+def baseline_sets(task, models, seed):
+    """Return images and labels of the baselines, the two strongest also with a tone curve."""
     sets = {}
     for name, model in models.items():
-        bare = task.fit(model).draw(task.n, seed + 100, clip=False)
+        bare = model.draw(task.n, seed + 100, clip=False)
         sets[name] = (np.clip(bare.images, 0, 1), bare.labels, None)
         if name in ("grouped normals", "factor analysers"):
             sets[name + TONED] = (toned(task, model, bare), bare.labels, None)
@@ -153,12 +156,6 @@ def toned(task, model, bare):
         curve = tone_curve(model.sample(1000, 0, class_=label, clip=False), real[:1000])
         images[here] = apply_tone(bare.images[here], curve)
     return np.clip(images, 0, 1)
-
-
-def measure(task, seed):
-    """Return the figures of all sets of one seed."""
-    sets = our_sets(task, seed) | baseline_sets(task, seed)
-    return figures(task, sets, seed)
 
 
 def figures(task, sets, seed):
@@ -349,16 +346,24 @@ def cached(folder, name, make):
     return made
 
 
-def run(name, quick, cache):
+def run(name, quick, seeds, cache):
     task = load(name, quick)
-    seeds = range(1 if quick else 3)
-    stem = f"{name}-{task.n}"
     print(
-        f"\n{name}: {len(task.training)} training and {len(task.held_out)} held-out images, {task.n} samples",
-        flush=True,
+        f"\n{name}: {len(task.training)} training and {len(task.held_out)} held-out images, {task.n} samples"
     )
-    parts = [cached(cache, f"{stem}-seed{seed}", lambda seed=seed: measure(task, seed)) for seed in seeds]
-    show(parts)
+    stem = f"{name}-{task.n}"
+    ours = [
+        cached(cache, f"{stem}-seed{seed}", lambda seed=seed: figures(task, our_sets(task, seed), seed))
+        for seed in range(seeds)
+    ]
+
+    def measure_baselines():
+        models = fit_baselines(task)
+        return [figures(task, baseline_sets(task, models, seed), seed) for seed in range(seeds)]
+
+    baselines = cached(cache, f"{stem}-baselines{seeds}", measure_baselines)
+    parts = [other | own for own, other in zip(ours, baselines, strict=True)]
+    show([{name: part[name] for name in sorted(part, key=list(ours[0] | part).index)} for part in parts])
     print(LEGEND)
     verdicts(parts)
     rows = cached(cache, f"{stem}-limits", lambda: decompose(task, 0))
@@ -374,12 +379,13 @@ def main():
     parser.add_argument("--data", default="mnist", choices=("mnist", "faces", *FACES))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--cache", metavar="FOLDER")
+    parser.add_argument("--seeds", type=int, choices=range(1, 10), help="default 3, quick 1")
     options = parser.parse_args()
     if not DATA.is_dir():
         print(f"no data sets at {DATA}: set SPARSEGEN_DATA")
         return
     for name in FACES if options.data == "faces" else (options.data,):
-        run(name, options.quick, options.cache)
+        run(name, options.quick, options.seeds or (1 if options.quick else 3), options.cache)
 
 
 if __name__ == "__main__":
