@@ -25,6 +25,7 @@ _RATIO = 100  # bytes unpacked for each byte of the file, beyond that
 _DEFLATE = 1032  # the most that deflate can make of one byte
 _CHUNK = 2**20
 _LONGEST_HEADER, _HEADER_RATIO = 2**26, 40
+_FLOATS, _INDICES = (np.dtype("f4"), np.dtype("f8")), (np.dtype("i4"), np.dtype("i8"))
 _HEADER = (  # of an array: type, order and shape
     re.compile(r"""['"]descr['"]\s*:\s*['"]([<>|=]?[biufUS]\d{1,9})['"]"""),
     re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)"""),
@@ -146,10 +147,11 @@ def check_compressed(
     Compiled code trusts such arrays, and scipy's own check is satisfied by some that lead it astray.
     """
     rows, length = shape
-    if data.dtype.kind != "f" or data.ndim != 1 or not np.isfinite(data).all():
+    for part, types in ((data, _FLOATS), (indices, _INDICES), (indptr, _INDICES)):
+        if part.dtype not in types:  # byte order and all
+            raise ArchiveError(f"the parts of a sparse array cannot be of type {part.dtype}")
+    if data.ndim != 1 or not np.isfinite(data).all():
         raise ArchiveError("the values of a sparse array must be finite")
-    if any(part.dtype.name not in ("int32", "int64") for part in (indices, indptr)):
-        raise ArchiveError("the indices of a sparse array must be integers")
     if indices.shape != data.shape or indptr.shape != (rows + 1,):
         raise ArchiveError(f"the parts of a sparse array do not fit each other and {rows} rows")
     bounds_hold = indptr.min() >= 0 and indptr.max() <= len(data)  # before differences, which could overflow

@@ -98,9 +98,11 @@ def _check_trainlets(model: Trainlets) -> None:
     n_functions = model._atoms(atoms.dtype).base.n_functions
     positions = _array("atom_positions_", model.atom_positions_, values.shape, "i", 0, n_functions - 1)
     _only((np.diff(positions, axis=1) > 0).all(), "atom_positions_ must ascend")
+    _array("errors_", model.errors_, (None,))
+    for count in ("n_iter_", "n_replaced_", "_n_since_cleaning"):
+        check_integer(count, getattr(model, count), 0)
     _array("_scale", model._scale, (n,))
     _array("_uses", model._uses, (n,), "i", 0)
-    check_integer("_n_since_cleaning", model._n_since_cleaning, 0)
     if model._velocity is not None:
         _array("_velocity", model._velocity, (n, n_functions))
 

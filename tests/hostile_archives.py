@@ -24,6 +24,7 @@ from sparsegen_classic import (
     save_model,
 )
 from sparsegen_classic.convolutional.learning_files import SavedCodes, load_codes, save_codes
+from sparsegen_classic.images import PatchGrid
 from sparsegen_classic.restoration.patch_codes import decode_images, encode_images, learn_patch_dictionary
 from tests.hostile import Tally, print_of
 
@@ -64,13 +65,18 @@ def targets(folder):
         "gaussian": (
             MissingDataGaussian(2.0).fit(rows[:, 18:22] + 0.01 * rows[:, :4]), lambda m: m.sample(3, 0)
         ),
-        "filters": (conv, lambda m: m.encode(images[:2], lam=0.3).maps.to_dense()),
+        "filters": (conv, lambda m: m.encode(_like(m, images), lam=0.3).maps.to_dense()),
         "unfitted": (SparseImageGenerator(KSVD(5)), repr),
     }  # fmt: skip
     made = []
     for name, (model, use) in models.items():
         path = save_model(model, folder / f"{name}.npz")
         made.append(Target(name, path.read_bytes(), load_model, use, signed=True))
+    for dtype in (
+        np.float32,
+        np.float64,
+    ):  # or numba loads its kernels, from a pickle of its own, under watch
+        PatchGrid((3, 3), (2, 2)).assemble(np.zeros((4, 4), dtype))
     patches = learn_patch_dictionary(
         images[:9], patch_shape=4, n_components=9, n_nonzero_coefs=2, n_patches=60, max_iter=1, random_state=0
     )
@@ -92,6 +98,11 @@ def _draw(model):
         return repr(model)
     draws = model.draw(2, random_state=0)
     return [draws.images, draws.in_training, model.random_combinations(2, 0), repr(model.summary())]
+
+
+def _like(model, images):
+    """Return images with as many channels as the filters have."""
+    return np.repeat(images[:2, None], model.filters_.shape[1], axis=1)
 
 
 def _learned(rows):

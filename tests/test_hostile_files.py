@@ -171,6 +171,9 @@ def test_sparse_arrays_that_would_lead_compiled_code_astray(indptr):
     check_compressed(*parts, np.array([0, 1, 2], np.int32), (2, 4))
     with pytest.raises(ArchiveError):
         check_compressed(*parts, np.array(indptr, np.int32), (2, 4))
+    for types in (("f8", "i4", ">i4"), ("f8", ">i4", "i4"), ("f2", "i4", "i4"), (">f8", "i4", "i4")):
+        with pytest.raises(ArchiveError, match="cannot be of type"):
+            check_compressed(*map(np.ndarray.astype, (*parts, np.array([0, 1, 2])), types), (2, 4))
     with pytest.raises(ArchiveError, match="outside"):
         check_compressed(*parts, np.array([0, 1, 2], np.int32), (2, 3))
 

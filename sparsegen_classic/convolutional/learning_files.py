@@ -124,9 +124,9 @@ def _checked(found: dict[str, NDArray[Any]]) -> SavedCodes:
     if len(shape) != 4 or prod(shape) >= 2**62:
         raise ArchiveError(f"its maps cannot have the shape {shape}")
     indices, values, low, lam = (found[name] for name in ("indices", "values", "low", "lam"))
-    floats = ("values", "low", "objective", "duality_gap", "lam")
-    if any(found[name].dtype.kind != "f" or not np.isfinite(found[name]).all() for name in floats):
-        raise ArchiveError("its numbers must be finite")
+    for name in ("values", "low", "objective", "duality_gap", "lam"):
+        if found[name].dtype not in (np.float32, np.float64) or not np.isfinite(found[name]).all():
+            raise ArchiveError(f"its {name} must be finite numbers")
     if indices.dtype != np.int64 or indices.ndim != 1 or indices.shape != values.shape:
         raise ArchiveError("its arrays do not fit each other")
     if len(indices) and not (indices[0] >= 0 and indices[-1] < prod(shape) and (np.diff(indices) > 0).all()):

@@ -21,7 +21,13 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from sparsegen_classic._archive import Archive, ArchiveError, open_archive, pack_json
+from sparsegen_classic._archive import (
+    Archive,
+    ArchiveError,
+    check_compressed,
+    open_archive,
+    pack_json,
+)
 from sparsegen_classic._files import atomic_write, check_output, write_array
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
@@ -379,16 +385,10 @@ def _decode_image(
         n_patches *= -(-(check_integer("shape", length, side) - side) // step) + 1
     if shape[2:] != channels or indptr.shape != (n_patches + 1,):
         raise ArchiveError(f"image {i} has codes of shape {indptr.shape}, which do not fit its shape {shape}")
-    if (
-        data.dtype.kind != "f"
-        or indices.dtype.kind + indptr.dtype.kind != "ii"
-        or not np.isfinite(data).all()
-    ):
-        raise ArchiveError(f"image {i} must have finite codes")
+    check_compressed(data, indices, indptr, (n_patches, len(components)))
     codes = sparse.csr_array((data, indices, indptr), shape=(n_patches, len(components)))
-    codes.check_format(full_check=True)
     if (
-        means.dtype.kind != "f"
+        means.dtype not in (np.float32, np.float64)
         or means.shape != (n_patches, *(channels or [1]))
         or not np.isfinite(means).all()
     ):
