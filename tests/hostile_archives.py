@@ -75,7 +75,7 @@ def targets(folder):
     for dtype in (
         np.float32,
         np.float64,
-    ):  # or numba loads its kernels, from a pickle of its own, under watch
+    ):  # else numba reads its own pickles under watch
         PatchGrid((3, 3), (2, 2)).assemble(np.zeros((4, 4), dtype))
     patches = learn_patch_dictionary(
         images[:9], patch_shape=4, n_components=9, n_nonzero_coefs=2, n_patches=60, max_iter=1, random_state=0
