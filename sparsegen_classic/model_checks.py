@@ -53,8 +53,9 @@ def check_model(model: BaseEstimator) -> None:
 def _check_ksvd(model: KSVD) -> None:
     atoms = _check_atoms(model)
     check_components(atoms, atoms.dtype)
+    for flag in ("positive", "positive_atoms", "dc_atom"):
+        _check_flag(flag, getattr(model, flag))
     model._check_parameters()
-    _check_flag("positive", model.positive)
     if model.tol is not None:
         tol = np.asarray(model.tol)
         _only(tol.dtype.kind in "fiu" and tol.ndim < 2 and (tol >= 0).all(), f"tol must be at least 0: {tol}")
