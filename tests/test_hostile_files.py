@@ -19,13 +19,13 @@ from sparsegen_classic._archive import ArchiveError, check_compressed, open_arch
 from sparsegen_classic.images.pixels import PixelRules, to_unit
 from sparsegen_classic.model_checks import CHECKS
 from sparsegen_classic.model_io import _CLASSES
-from tests import hostile_archives, hostile_images
+from tests import hostile_archives, hostile_images, hostile_targets
 from tests.hostile import Tally, outcome
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return {target.name: target for target in hostile_archives.targets(tmp_path_factory.mktemp("whole"))}
+    return {target.name: target for target in hostile_targets.targets(tmp_path_factory.mktemp("whole"))}
 
 
 def test_mutated_archives(tmp_path):

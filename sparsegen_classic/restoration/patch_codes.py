@@ -21,13 +21,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from sparsegen_classic._archive import (
-    Archive,
-    ArchiveError,
-    check_compressed,
-    open_archive,
-    pack_json,
-)
+from sparsegen_classic._archive import Archive, ArchiveError, check_compressed, open_archive, pack_json
 from sparsegen_classic._files import atomic_write, check_output, write_array
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
@@ -387,11 +381,8 @@ def _decode_image(
         raise ArchiveError(f"image {i} has codes of shape {indptr.shape}, which do not fit its shape {shape}")
     check_compressed(data, indices, indptr, (n_patches, len(components)))
     codes = sparse.csr_array((data, indices, indptr), shape=(n_patches, len(components)))
-    if (
-        means.dtype not in (np.float32, np.float64)
-        or means.shape != (n_patches, *(channels or [1]))
-        or not np.isfinite(means).all()
-    ):
+    fits = means.shape == (n_patches, *(channels or [1])) and means.dtype in (np.float32, np.float64)
+    if not (fits and np.isfinite(means).all()):
         raise ArchiveError(f"image {i} must have a finite mean for each of its {n_patches} patches")
     patches = add_means(np.asarray(codes @ components), means)
     return np.clip(PatchGrid(tuple(shape), tuple(sides), tuple(steps)).assemble(patches), 0, 1)
