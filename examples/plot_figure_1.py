@@ -32,7 +32,8 @@ def show(name, images, dictionary, n):
 # %%
 # Digits
 # ------
-# What comes out is strokes in the places where this digit has strokes, but no digit.
+# Negatives, ghosts and tangles. Here and there an atom that is itself nearly a digit has the largest
+# coefficient and shows through.
 if (data / "mnist").is_dir():
     digits = open_images(data / "mnist", split="train")
 else:
