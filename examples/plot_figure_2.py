@@ -33,7 +33,7 @@ def show(name, generator):
     nearest, distances = nearest_images(draws.images, digits.images, n_jobs=-1)
     same = (digits.labels[nearest] == labels).mean()
     print(f"{name}: nearest training image {np.median(distances):.2f} away, of the same class in {same:.0%}")
-    ax = plot_neighbours(draws.images, digits.images[nearest], n_columns=10)
+    ax = plot_neighbours(draws.images, digits.images[nearest], n_columns=20)
     ax.set_title(f"{name} - {ax.get_title()}", fontsize=9)
 
 
