@@ -42,7 +42,15 @@ def check_model(model: BaseEstimator) -> None:
             if part is not None:
                 _only(isinstance(part, BaseEstimator), f"{name}: its parts must be estimators, got {part!r}")
                 check_model(part)
+    for parameter, value in model.get_params(deep=False).items():
+        if isinstance(value, int) and parameter != "random_state":
+            check_integer(f"{name}.{parameter}", int(value), -(2**31), 2**31)  # what compiled code takes
     attribute, check = CHECKS[name]
+    if not hasattr(model, attribute) and not isinstance(model, SparseImageGenerator):
+        parts = [
+            key for key, value in vars(model).items() if key[-1] == "_" and isinstance(value, np.ndarray)
+        ]
+        _only(not parts, f"{name} has {', '.join(parts)} but no {attribute}")
     if hasattr(model, attribute):
         try:
             check(model)

@@ -288,4 +288,18 @@ def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         if not _STATE_NAME.fullmatch(key) or hasattr(cls, key):
             raise ValueError(f"{key!r} is no attribute of a fitted {value['class']}")
         setattr(model, key, _decode(item, arrays))
+    return _completed(model)
+
+
+def _completed(model: Any) -> Any:
+    """Give a model from before there were groups and tone curves what later ones have in their place."""
+    if (
+        isinstance(model, MarkovSupports)
+        and hasattr(model, "supports_")
+        and not hasattr(model, "group_shares_")
+    ):
+        model.groups_ = np.zeros(len(model.supports_), np.intp)
+        model.log_group_factors_, model.group_shares_ = model.log_factors_[None], np.ones(1)
+    if isinstance(model, SparseImageGenerator) and hasattr(model, "means_"):
+        model.tone_curves_ = getattr(model, "tone_curves_", None)
     return model

@@ -117,6 +117,8 @@ def load_codes(path: str | os.PathLike[str]) -> SavedCodes:
 
 def _checked(found: dict[str, NDArray[Any]]) -> SavedCodes:
     """Return the codes that arrays stand for, after these were found to fit each other."""
+    if found["shape"].shape != (4,) or found["atom_shape"].shape != (2,) or found["filters"].size != 1:
+        raise ArchiveError("its shapes are no shapes")
     shape, atom_shape = (
         tuple(check_integer(name, side, 1) for side in found[name].tolist())
         for name in ("shape", "atom_shape")
