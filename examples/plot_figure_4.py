@@ -27,10 +27,8 @@ if not path.is_file():
 faces = open_images(path).images
 training, held_out = faces[:12000], faces[12000:]
 
-# One network for all faces: latent groups, which make digits better, made faces too dark and too bright.
-generator = SparseImageGenerator(Trainlets(400, max_iter=4), n_groups=1, random_state=0, n_jobs=-1).fit(
-    training
-)
+# With so many atoms an image there is one network for all faces, without latent groups.
+generator = SparseImageGenerator(Trainlets(400, max_iter=4), random_state=0, n_jobs=-1).fit(training)
 draws = generator.draw(200, random_state=1)
 
 # %%

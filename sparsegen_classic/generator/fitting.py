@@ -27,7 +27,7 @@ def fit_parts(
     dictionary.fit(images)
     codes = dictionary.transform(images)
     if n_groups is None and supports.get_params().get("n_groups") == 1:
-        n_groups = default_n_groups(len(images))
+        n_groups = default_n_groups(len(images), dictionary.get_params().get("n_nonzero_coefs"))
     groups = None
     if n_groups is not None:
         check_integer("n_groups", n_groups, 1, len(images), "each needs an image")
