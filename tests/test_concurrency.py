@@ -26,7 +26,10 @@ from sparsegen_classic._files import atomic_write
 from sparsegen_classic._parallel import for_blocks, single_threaded_blas
 from sparsegen_classic.images import check_target, grid, save_images
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+# Python warns of a fork beside threads, and so does JAX if another test has imported it: that is the test
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:.*fork.*:{kind}") for kind in ("DeprecationWarning", "RuntimeWarning")
+]
 IMAGES = open_images("digits").images[:300]
 ROWS = IMAGES.reshape(300, 64)
 # one job an estimator; two threads each, so that threads of several fits are at work at once
