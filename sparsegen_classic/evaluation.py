@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
+from sparsegen_classic._classes import models_of
 from sparsegen_classic._codes import states_from_codes
 from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._validation import check_integer
@@ -96,11 +97,12 @@ def evaluate_generator(
         raise ValueError(f"the name {name!r} is that of the generator's own row; choose another by name=")
     seeds = seed_sequence(random_state).generate_state(4).tolist()
     draws = generator.draw(n_samples, seeds[0])
-    codes = _encode(generator, seen, training_labels, "training_labels")
+    model_of = models_of(generator.classes_, len(seen), training_labels, "training_labels")
+    codes = generator.encode(seen, training_labels)
     picked = np.random.default_rng(seeds[1]).choice(len(seen), n_samples, replace=n_samples > len(seen))
     controls = dict(options.pop("controls", None) or {}) | {
-        "reconstructions": generator.reconstruct(
-            seen[picked], None if generator.classes_ is None else np.asarray(training_labels)[picked]
+        "reconstructions": generator.decode(
+            codes[picked], None if generator.classes_ is None else np.asarray(training_labels)[picked]
         ),
         "random combinations": generator.random_combinations(n_samples, seeds[2]),
     }
@@ -117,61 +119,37 @@ def evaluate_generator(
         random_state=seeds[3],
         **options,
     )
-    known = generator.classes_ is None or held_out_labels is not None
-    other = _encode(generator, unseen, held_out_labels, "held_out_labels") if known else None
-    supports = _compare_supports(generator, draws, codes, other)
+    other = None
+    if generator.classes_ is None or held_out_labels is not None:
+        model_of_other = models_of(generator.classes_, len(unseen), held_out_labels, "held_out_labels")
+        other = _by_model(generator, generator.encode(unseen, held_out_labels), model_of_other)
+    drawn = _by_model(generator, draws.codes, models_of(generator.classes_, n_samples, draws.labels))
+    supports = _compare_supports(draws, drawn, _by_model(generator, codes, model_of), other)
     settings = {**result.settings, "seed": random_state if isinstance(random_state, int) else None}
     return replace(result, supports={name: supports}, settings=settings)
 
 
-class _Codes(NamedTuple):
-    """The codes of images, model by model, and which images they belong to."""
-
-    rows: list[NDArray[np.intp]]
-    codes: list[Any]
-
-
-def _encode(generator: SparseImageGenerator, images: NDArray[np.float32], labels: Any, what: str) -> _Codes:
-    """Code images as the generator coded its training images."""
-    flat = images.reshape(len(images), -1)
-    if generator.classes_ is None:
-        rows = [np.arange(len(flat))]
-    else:
-        found = np.asarray(labels)
-        if labels is None or found.shape != (len(flat),) or not np.isin(found, generator.classes_).all():
-            names = ", ".join(map(str, generator.classes_))
-            raise ValueError(
-                f"{what} must be one of the classes {names} for each of the {len(flat)} images, for this is "
-                "a model per class; got "
-                + ("None" if labels is None else f"shape {found.shape} of {found.dtype}")
-            )
-        rows = [np.flatnonzero(found == class_) for class_ in generator.classes_]
-    codes = [
-        sparse.csr_array(generator.dictionaries_[model].transform(flat[here] - generator.means_[model]))
-        if len(here)
-        else sparse.csr_array((0, len(generator.dictionaries_[model].components_)))
-        for model, here in enumerate(rows)
-    ]
-    return _Codes(rows, codes)
+def _by_model(
+    generator: SparseImageGenerator, codes: sparse.csr_array, model_of: NDArray[np.intp]
+) -> list[sparse.csr_array]:
+    return [codes[np.flatnonzero(model_of == model)] for model in range(len(generator.dictionaries_))]
 
 
 def _compare_supports(
-    generator: SparseImageGenerator, draws: Draws, training: _Codes, held_out: _Codes | None
+    draws: Draws,
+    drawn: list[sparse.csr_array],
+    training: list[sparse.csr_array],
+    held_out: list[sparse.csr_array] | None,
 ) -> SupportComparison:
     """Compare class by class, and put the classes together by their number of draws."""
     overlaps, real_overlaps, moments, weights = [], [], [], []
-    for model, codes in enumerate(training.codes):
-        if draws.labels is None or generator.classes_ is None:
-            own = draws.codes
-        else:
-            own = draws.codes[np.flatnonzero(draws.labels == generator.classes_[model])]
+    for model, (own, codes) in enumerate(zip(drawn, training, strict=True)):
         if not own.shape[0] or not codes.shape[0]:
             continue
-        own = own[:, : codes.shape[1]]  # a smaller dictionary than that of other classes
         states, _ = states_from_codes(codes)
         overlaps.append(largest_overlaps(states_from_codes(own)[0], states))
-        if held_out is not None and held_out.codes[model].shape[0]:
-            real_overlaps.append(largest_overlaps(states_from_codes(held_out.codes[model])[0], states))
+        if held_out is not None and held_out[model].shape[0]:
+            real_overlaps.append(largest_overlaps(states_from_codes(held_out[model])[0], states))
         moments.append(support_moments(own, codes))
         weights.append(own.shape[0])
     longest = 1 + max(int(part.max(initial=0)) for part in overlaps + real_overlaps)

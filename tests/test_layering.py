@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sparsegen_classic"
-SHARED = {"_validation", "_random", "_parallel", "_files", "_archive", "_codes", "_version"}
+SHARED = {"_validation", "_random", "_parallel", "_files", "_archive", "_classes", "_codes", "_version"}
 DOMAIN = {"images", "pursuit", "dictionary", "support", "coefficients", "metrics", "convolutional"} | {
     "baselines"
 }

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sparsegen_classic._classes import split_classes, wanted_models
 from sparsegen_classic._random import RandomState, seed_sequence, spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
 
@@ -159,42 +160,18 @@ class ImageBaseline(BaseEstimator):
 
     def _members(self, y: ArrayLike | None, n_samples: int) -> list[NDArray[np.intp]]:
         """Return the rows of each class, and set ``classes_``."""
-        if not self.per_class:
-            self.classes_ = None
-            return [np.arange(n_samples)]
-        if y is None:
-            raise ValueError("per_class=True needs labels: give y, or set per_class=False")
-        labels = np.asarray(y)
-        if labels.shape != (n_samples,) or labels.dtype.kind not in "biuU":
-            raise ValueError(
-                f"y must hold one integer or string label for each of the {n_samples} images, "
-                f"got shape {labels.shape} of {labels.dtype}"
-            )
-        self.classes_, model_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        if counts.min() < 2:
-            raise ValueError(
-                f"each class must have at least 2 images, class {self.classes_[counts.argmin()]!r} has 1; "
-                "leave it out, or set per_class=False"
-            )
-        return [np.flatnonzero(model_of == model) for model in range(len(self.classes_))]
+        self.classes_, members = split_classes(self.per_class, y, n_samples)
+        if self.classes_ is not None:
+            counts = [len(member) for member in members]
+            if min(counts) < 2:
+                alone = self.classes_[np.argmin(counts)]
+                raise ValueError(
+                    f"each class must have at least 2 images, class {alone!r} has 1; leave it out, or set "
+                    "per_class=False"
+                )
+        return members
 
     def _choose_models(self, class_: Any, n_samples: int, rng: np.random.Generator) -> NDArray[np.intp]:
         if class_ is None:
             return rng.choice(len(self.models_), n_samples, p=self.class_prior_)
-        if self.classes_ is None:
-            raise ValueError(
-                f"class_={class_!r} needs a model per class; this one was fitted with per_class=False"
-            )
-        wanted = np.asarray(class_)
-        if wanted.shape not in ((), (n_samples,)):
-            raise ValueError(
-                f"class_ must be one label or one for each of the {n_samples} images, "
-                f"got shape {wanted.shape}"
-            )
-        index = {str(label): model for model, label in enumerate(self.classes_)}
-        unknown = sorted({str(label) for label in wanted.ravel()} - set(index))
-        if unknown:
-            raise ValueError(
-                f"class_ must be one of the classes {', '.join(index)}, got {', '.join(unknown)}"
-            )
-        return np.array([index[str(label)] for label in np.broadcast_to(wanted, n_samples)])
+        return wanted_models(self.classes_, class_, n_samples)

@@ -12,11 +12,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
+from sparsegen_classic._classes import choose_models, models_of, split_classes
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._random import seed_sequence, spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.coefficients import GaussianCoefficients
-from sparsegen_classic.generator.classes import choose_models, models_of, split_classes
 from sparsegen_classic.generator.combinations import combine_at_random
 from sparsegen_classic.generator.defaults import make_parts
 from sparsegen_classic.generator.draws import Draws
@@ -263,13 +263,8 @@ class SparseImageGenerator(BaseEstimator):
         """
         check_is_fitted(self)
         rows: Any = np.asarray(X)
-        rows = validate_data(
-            self,
-            rows.reshape(len(rows), -1),
-            dtype=(np.float32, np.float64),
-            reset=False,
-            ensure_min_samples=0,
-        )
+        options = {"dtype": (np.float32, np.float64), "reset": False, "ensure_min_samples": 0}
+        rows = validate_data(self, rows.reshape(len(rows), -1), **options)
         model_of = models_of(self.classes_, len(rows), y)
 
         def code(model: int, here: NDArray[np.intp]) -> sparse.csr_array:
@@ -286,7 +281,13 @@ class SparseImageGenerator(BaseEstimator):
 
         Parameters ``X`` and ``y`` as in :meth:`encode`, ``clip`` and result as in :meth:`sample`.
         """
-        codes = self.encode(X, y)
+        return self.decode(self.encode(X, y), y, clip=clip)
+
+    def decode(
+        self, codes: sparse.csr_array, y: ArrayLike | None = None, *, clip: bool = True
+    ) -> NDArray[np.float32]:
+        """Turn codes of :meth:`encode` with its ``y`` into images; ``clip`` as in :meth:`sample`."""
+        check_is_fitted(self)
         return self._synthesize(codes, models_of(self.classes_, codes.shape[0], y), clip)
 
     def random_combinations(
