@@ -280,6 +280,11 @@ def test_supports_may_find_the_groups_themselves():
     np.testing.assert_array_equal(generator.coefficients_[0].groups_, groups)
 
 
+def test_one_group_asked_for_is_one_group_whatever_supports_would_find(digits):
+    generator = SparseImageGenerator(KSVD(12), MarkovSupports(n_groups=3), n_groups=1, random_state=0)
+    assert generator.fit(digits.images[:100]).summary()["n_groups"] == [1]
+
+
 def test_tone_gives_reconstructions_the_pixels_of_the_images(digits):
     generator = SparseImageGenerator(KSVD(30), random_state=0).fit(digits.images[:600])
     levels = np.linspace(0.02, 0.98, 25)

@@ -32,8 +32,10 @@ def fit_parts(
     if n_groups is not None:
         check_integer("n_groups", n_groups, 1, len(images), "each needs an image")
         groups = group_images(images, n_groups, seed)
+        if "n_groups" in supports.get_params():
+            supports.set_params(n_groups=int(groups.max()) + 1)
     if groups is not None and groups.any():
-        supports.set_params(n_groups=int(groups.max()) + 1).fit(codes, groups=groups)
+        supports.fit(codes, groups=groups)
     else:
         supports.fit(codes)
         groups = supports.most_probable_groups(codes) if n_groups_of(supports) > 1 else None
