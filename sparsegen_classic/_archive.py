@@ -122,14 +122,18 @@ def max_bytes(size: int) -> int:
     return _SMALL + _RATIO * size
 
 
+def read_npy_header(path: str | os.PathLike[str]) -> tuple[int, tuple[int, ...], np.dtype]:
+    """Return where the rows of a ``.npy`` file start, its shape and type, or raise an ArchiveError."""
+    with open(path, "rb") as file, damage_named():
+        shape, columns_first, dtype = _checked_header(file, os.fstat(file.fileno()).st_size, "the array")
+        if columns_first and len(shape) > 1:
+            raise ArchiveError("'the array' is stored by columns; save numpy.ascontiguousarray of it")
+        return file.tell(), shape, dtype
+
+
 def read_array(file: IO[bytes], n_bytes: int, name: str) -> NDArray[Any]:
     """Return an array in the format of ``numpy.save`` that is said to fill ``n_bytes``."""
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ArchiveError(f"{name!r} is in a format that arrays of numbers do not need")
-    (length,) = struct.unpack("<H", file.read(2))
-    shape, columns_first, dtype = _array_header(file.read(length), name)
-    if math.prod(shape) * dtype.itemsize != n_bytes - 10 - length:
-        raise ArchiveError(f"{name!r} declares the shape {shape} of {dtype}, which its bytes do not fill")
+    shape, columns_first, dtype = _checked_header(file, n_bytes, name)
     array = np.empty(shape[::-1] if columns_first else shape, dtype)
     _fill(array.reshape(-1).view(np.uint8), file, name)
     if dtype.kind == "b" and (array.view(np.uint8) > 1).any():
@@ -163,6 +167,17 @@ def check_compressed(
     starts[indptr] = True
     if not (np.diff(indices) > 0)[~starts[1:-1]].all():
         raise ArchiveError("the indices of a sparse array must ascend in every row")
+
+
+def _checked_header(file: IO[bytes], n_bytes: int, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, order and type of an array in a file, if with its header they fill ``n_bytes``."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ArchiveError(f"{name!r} is in a format that arrays of numbers do not need")
+    (length,) = struct.unpack("<H", file.read(2))
+    shape, columns_first, dtype = _array_header(file.read(length), name)
+    if math.prod(shape) * dtype.itemsize != n_bytes - 10 - length:
+        raise ArchiveError(f"{name!r} declares the shape {shape} of {dtype}, which its bytes do not fill")
+    return shape, columns_first, dtype
 
 
 def _array_header(header: bytes, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

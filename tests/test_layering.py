@@ -15,6 +15,7 @@ DOMAIN = {"images", "pursuit", "dictionary", "support", "coefficients", "metrics
 FLOORS = [
     {"_kernels"},
     SHARED,
+    {"_rows", "_blocks", "_checkpoint"},  # data on disk
     DOMAIN,
     {"generator", "evaluation", "selection", "restoration", "crosscheck", "neural"},
     {
@@ -32,6 +33,8 @@ FLOORS = [
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of a floor do not use each other, but for this
 SIDEWAYS = {
+    ("_blocks", "_rows"),
+    ("_checkpoint", "_blocks"),
     ("dictionary", "pursuit"),
     ("model_io", "model_checks"),
     ("plots_convolutional", "plots"),
