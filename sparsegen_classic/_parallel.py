@@ -1,20 +1,25 @@
-"""The one parallel loop: a thread pool over fixed-size blocks of samples.
+"""The two parallel loops over fixed-size blocks of samples: threads that write, workers that return.
 
-Kernels are serial and release the GIL; each block writes its own slice of preallocated outputs. The
-blocks do not depend on ``n_jobs`` and BLAS runs on one thread inside them, so neither do the bits.
+``for_blocks`` is a thread pool: kernels are serial and release the GIL, each block writes its own slice of
+preallocated outputs. ``map_blocks`` yields what a function returns for each block, and runs wherever joblib
+is told to: threads, processes, a cluster. The blocks depend neither on ``n_jobs`` nor on where they run and
+BLAS runs on one thread inside them, so neither do the bits.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from joblib import effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
 
@@ -26,7 +31,7 @@ def for_blocks(
     ``n_jobs`` follows joblib (None = 1 unless a ``parallel_config`` says otherwise, -1 = all cores). The
     first exception stops the loop and is raised. It, and an interrupt, also stop the loops inside blocks.
     """
-    slices = [slice(start, min(start + block_size, n_samples)) for start in range(0, n_samples, block_size)]
+    slices = _slices(n_samples, block_size)
     pending, take = iter(slices), threading.Lock()
     stop, errors = threading.Event(), []
     stops = (*getattr(_this_thread, "stops", ()), stop)
@@ -49,7 +54,7 @@ def for_blocks(
         finally:
             _this_thread.stops = around
 
-    n_threads = min(effective_n_jobs(n_jobs), len(slices))
+    n_threads = min(_n_threads(n_jobs), len(slices))
     with single_threaded_blas():
         if n_threads <= 1:
             work()
@@ -61,6 +66,143 @@ def for_blocks(
                     stop.set()  # an interrupt lands here: let the threads finish their block and leave
     if errors:
         raise errors[0]
+
+
+def map_blocks(
+    function: Callable[..., Any], n_samples: int, block_size: int, n_jobs: int | None = None, *arguments: Any
+) -> Iterator[Any]:
+    """Yield ``function(slice, *arguments)`` for every block of ``range(n_samples)``, in order.
+
+    Runs on ``n_jobs`` threads, or where ``joblib.parallel_config`` says (``backend="loky"``, ``"dask"``);
+    ``function`` and ``arguments`` must then be picklable, and data should be paths that workers read (see
+    ``workers_are_remote``). Only a few results a worker are ahead of the caller. Inside a block ``n_jobs``
+    is 1; until the last result is taken BLAS runs on one thread, for the caller too.
+
+    Errors are raised when their block is due. MemoryError says so if workers die or have no memory left.
+    """
+    slices, work = _slices(n_samples, block_size), _Work(function, arguments)
+    backend, _ = get_active_backend(prefer="threads")
+    with single_threaded_blas():
+        if not workers_are_remote():
+            yield from _map_threads(work, slices, n_jobs)
+        elif hasattr(backend, "client"):
+            yield from _map_dask(work, slices, backend)
+        else:
+            yield from _map_processes(work, slices, n_jobs)
+
+
+def workers_are_remote() -> bool:
+    """Return whether ``map_blocks`` would run in other processes, which do not see this one's memory."""
+    return not getattr(get_active_backend(prefer="threads")[0], "supports_sharedmem", False)
+
+
+def _slices(n_samples: int, block_size: int) -> list[slice]:
+    return [slice(start, min(start + block_size, n_samples)) for start in range(0, n_samples, block_size)]
+
+
+def _n_threads(n_jobs: int | None) -> int:
+    """Return how many threads of this process ``n_jobs`` means, also if the active backend is a cluster."""
+    if not workers_are_remote():
+        return effective_n_jobs(n_jobs)
+    with parallel_config(backend="threading"):
+        return effective_n_jobs(n_jobs)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker does with a block. A class of ours: schedulers do not look for tasks inside."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+    def __call__(self, block: slice) -> Any:
+        with single_threaded_blas(), parallel_config(backend="sequential"):
+            return self.function(block, *self.arguments)
+
+
+def _map_threads(work: _Work, slices: list[slice], n_jobs: int | None) -> Iterator[Any]:
+    stop = threading.Event()
+    stops = (*getattr(_this_thread, "stops", ()), stop)
+
+    def run(block: slice) -> Any:
+        around = getattr(_this_thread, "stops", ())
+        if any(event.is_set() for event in stops):
+            raise InterruptedError("another block failed or was interrupted")
+        _this_thread.stops = stops
+        try:
+            return work(block)
+        finally:
+            _this_thread.stops = around
+
+    n_threads = min(_n_threads(n_jobs), len(slices))
+    if n_threads <= 1:
+        yield from map(run, slices)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        try:
+            yield from _in_order(lambda block: pool.submit(run, block), slices, 2 * n_threads)
+        finally:
+            stop.set()  # also after an error, an interrupt, or a caller who had enough
+
+
+def _map_dask(work: _Work, slices: list[slice], backend: Any) -> Iterator[Any]:
+    """Keep every thread of a cluster busy.
+
+    Past joblib's own loop, which neither bounds the results that wait for the caller nor ends when a worker
+    died too often.
+    """
+    client, n_threads = backend.client, backend.effective_n_jobs(-1)
+    # a task, not scattered data: the scheduler has it computed again if the workers that hold it die
+    shared = client.submit(_same, work, pure=False)
+
+    def submit(block: slice) -> Any:
+        return client.submit(_call, shared, block, pure=False)
+
+    with backend.retrieval_context(), _lost_workers_explained():
+        yield from _in_order(submit, slices, 2 * n_threads)
+
+
+def _map_processes(work: _Work, slices: list[slice], n_jobs: int | None) -> Iterator[Any]:
+    """Run windows of blocks through ``joblib.Parallel``: it does not wait for a slow caller by itself."""
+    window = 8 * effective_n_jobs(n_jobs)
+    # arrays of the arguments are files that workers map, copied where they write ("c"), never read-only
+    pool = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="all", mmap_mode="c")
+    with _lost_workers_explained():
+        for start in range(0, len(slices), window):
+            yield from pool(delayed(work)(block) for block in slices[start : start + window])
+
+
+def _in_order(submit: Callable[[slice], Any], slices: list[slice], ahead: int) -> Iterator[Any]:
+    """Yield the results of futures in order of the blocks, with at most ``ahead`` more under way."""
+    futures: deque[Any] = deque()
+    for block in slices:
+        futures.append(submit(block))
+        if len(futures) > ahead:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()
+
+
+def _same(work: _Work) -> _Work:
+    return work
+
+
+def _call(work: _Work, block: slice) -> Any:
+    return work(block)
+
+
+@contextmanager
+def _lost_workers_explained() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, BrokenExecutor | MemoryError) or type(error).__name__ == "KilledWorker"):
+            raise
+        raise MemoryError(
+            "a block of samples needs more memory than its worker has: workers died or ran out of memory "
+            f"({type(error).__name__}: {error}); start workers with fewer threads or more memory each "
+            "(for Dask: --nthreads 1, a larger --memory-limit), or run fewer at once (n_jobs)"
+        ) from error
 
 
 # .stops: the stop events of the loops in whose blocks this thread is; .blas_depth: how often it limits BLAS
