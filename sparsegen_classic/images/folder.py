@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +22,7 @@ EXTENSIONS = (
     *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
     *(".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
 )
-
+_NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the machine is at its limit
 
 _opening = threading.Lock()
 
@@ -40,17 +41,54 @@ def read_files(
 ) -> tuple[NDArray[np.float32], list[Path], list[tuple[Path, str]]]:
     """Return images, their paths, and what was left out with the reason, of a folder or of one file."""
     files = find_images(source) if source.is_dir() else [source]
-    images: NDArray[np.float32] | None = None
-    kept: list[Path] = []
+    images, kept, skipped, reduced = read_block(files, rules, errors, verbose=verbose)
+    report_left_out(source, len(files), skipped, reduced, errors, stacklevel=4)
+    return images, [files[i] for i in kept], skipped
+
+
+def read_block(
+    files: Sequence[Path], rules: PixelRules, errors: str = "raise", *, verbose: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.intp], list[tuple[Path, str]], list[Path]]:
+    """Read image files of one size.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Any number of them, e.g. a block of a folder.
+    rules : PixelRules
+        What every image is turned into.
+    errors : {"raise", "skip", "warn"}, default="raise"
+        "raise" names the first file that cannot be read; the others leave such files out.
+    verbose : bool, default=False
+        Show the progress.
+
+    Returns
+    -------
+    images : ndarray of shape (m, h, w) or (m, h, w, 3), float32
+        In the order of the files. Without any, h and w are those of the rules, or 0.
+    kept : ndarray of shape (m,), int
+        Their numbers in ``files``.
+    skipped : list of (Path, str)
+        What was left out, and why.
+    reduced : list of Path
+        Files of which Pillow gave 8 of 16 bits.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read, or is not of the size of the first one.
+    """
+    images = np.empty((0, *rules.output_shape(0, 0)), np.float32)
+    kept: list[int] = []
     skipped: list[tuple[Path, str]] = []
     reduced: list[Path] = []
-    for file in tqdm(files, desc="reading images", unit="image", disable=None if verbose else True):
+    for i, file in enumerate(tqdm(files, desc="reading images", unit="image", disable=not verbose or None)):
         try:
             pixels, eight_of_sixteen = decode(file)
             image = to_unit(pixels, rules)
-        except MemoryError:
-            raise
         except Exception as error:  # on bad files Pillow raises OSError, SyntaxError, struct.error, ...
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) in _NOT_OF_THE_FILE:
+                raise
             reason = _reason(error)
             if errors == "raise":
                 raise ValueError(
@@ -60,28 +98,45 @@ def read_files(
             skipped.append((file, reason))
             continue
         image = to_size(image, rules, str(file))
-        if images is None:
+        if not kept:
             images = np.empty((len(files), *image.shape), np.float32)
-        elif image.shape != images.shape[1:]:
-            raise ValueError(_mixed_sizes(kept[0], images[0], file, image))
+        check_one_size(files[kept[0]] if kept else file, images.shape[1:], file, image.shape)
         images[len(kept)] = image
-        kept.append(file)
+        kept.append(i)
         if eight_of_sixteen:
             reduced.append(file)
-    if images is None:
-        raise ValueError(
-            f"none of the {len(files)} image files of {source} could be read; {_listed(skipped)}"
-        )
+    return images[: len(kept)], np.array(kept, np.intp), skipped, reduced
+
+
+def report_left_out(
+    source: Path,
+    n_files: int,
+    skipped: list[tuple[Path, str]],
+    reduced: list[Path],
+    errors: str,
+    stacklevel: int = 3,
+) -> None:
+    """Raise if no file was left, and warn of what ``errors="warn"`` and 16-bit files ask for."""
+    if len(skipped) == n_files:
+        raise ValueError(f"none of the {n_files} image files of {source} could be read; {_listed(skipped)}")
     if reduced:
         warnings.warn(
-            f"{len(reduced)} of {len(files)} files hold 16 bits per channel in colour or with alpha, of "
+            f"{len(reduced)} of {n_files} files hold 16 bits per channel in colour or with alpha, of "
             f"which Pillow reads the upper 8: {reduced[0]}{', ...' if len(reduced) > 1 else ''}",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     if skipped and errors == "warn":
-        message = f"{len(skipped)} of {len(files)} image files could not be read and were left out"
-        warnings.warn(f"{message}; {_listed(skipped)}", stacklevel=3)
-    return images[: len(kept)], kept, skipped
+        message = f"{len(skipped)} of {n_files} image files could not be read and were left out"
+        warnings.warn(f"{message}; {_listed(skipped)}", stacklevel=stacklevel)
+
+
+def check_one_size(first: Path, shape: tuple[int, ...], second: Path, other: tuple[int, ...]) -> None:
+    """Raise, naming two files, if their images (h, w[, 3]) are not of one size."""
+    if shape != other:
+        raise ValueError(
+            f"images differ in size (height x width): {first} is {shape[0]}x{shape[1]}, {second} is "
+            f"{other[0]}x{other[1]}; pass size and fit='resize', 'crop' or 'pad'"
+        )
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -171,10 +226,3 @@ def _reason(error: Exception) -> str:
 def _listed(skipped: list[tuple[Path, str]], n_shown: int = 5) -> str:
     shown = "; ".join(f"{file}: {reason}" for file, reason in skipped[:n_shown])
     return shown + (f"; and {len(skipped) - n_shown} more" if len(skipped) > n_shown else "")
-
-
-def _mixed_sizes(first: Path, one: NDArray[Any], second: Path, other: NDArray[Any]) -> str:
-    return (
-        f"images differ in size (height x width): {first} is {one.shape[0]}x{one.shape[1]}, {second} is "
-        f"{other.shape[0]}x{other.shape[1]}; pass size and fit='resize', 'crop' or 'pad'"
-    )
