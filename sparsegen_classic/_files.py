@@ -72,17 +72,17 @@ def _move(temporary: str, path: Path, overwrite: bool) -> None:
     os.replace(temporary, path)
 
 
-def write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write what ``numpy.load`` reads, compressed and with a fixed date: the same arrays, the same bytes."""
+def write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> None:
+    """Write what ``numpy.load`` reads, with a fixed date: the same arrays, the same bytes."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
-            write_array(archive, name, array)
+            write_array(archive, name, array, compress)
 
 
-def write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+def write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any], compress: bool = True) -> None:
     """Add one array to an archive that :func:`write_npz` would write, for arrays that come one by one."""
     entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with archive.open(entry, "w", force_zip64=True) as member:
         np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
 

@@ -7,11 +7,8 @@ header and arrays.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +16,11 @@ import numba
 import numpy as np
 import scipy
 import sklearn
-from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from sparsegen_classic._archive import ArchiveError, damage_named, open_archive, pack_json
-from sparsegen_classic._files import atomic_write, write_npz
-from sparsegen_classic._validation import check_real
+from sparsegen_classic._archive import ArchiveError, damage_named, open_archive
+from sparsegen_classic._files import atomic_write
+from sparsegen_classic._states import decode, encode, read_state, write_state
 from sparsegen_classic._version import __version__
 from sparsegen_classic.coefficients import GaussianCoefficients, MissingDataGaussian
 from sparsegen_classic.convolutional import ConvDictionaryLearning
@@ -48,7 +44,6 @@ _CLASSES = {
         SparseImageGenerator,
     )
 }
-_STATE_NAME = re.compile(r"_?[a-z][a-z0-9_]*_?")
 
 
 class ModelFileError(ArchiveError):
@@ -91,22 +86,20 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str], *, overwrite:
     True
     """
     arrays: dict[str, np.ndarray] = {}
-    node = _encode(model, arrays, "model")
+    node = encode(model, arrays, "model", _CLASSES)
     check_model(model)
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "model": node,
-        "arrays": _kinds(arrays),
         "versions": {
             "sparsegen_classic": __version__,
             "python": platform.python_version(),
             **{library.__name__: library.__version__ for library in (np, scipy, sklearn, numba)},
         },
     }
-    header["sha256"] = _checksum(header, arrays)
     with atomic_write(path, overwrite) as file:
-        write_npz(file, {"header": pack_json(header)} | arrays)
+        write_state(file, header, arrays)
     return Path(path)
 
 
@@ -187,38 +180,24 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                 raise ModelFileError(
                     f"{path} is not a model file of sparsegen_classic (a .npz without header)"
                 )
-            header = archive.read_json()
-            _check_header(path, header)
-            if sorted(archive.names) != sorted(["header", *header["arrays"]]):
-                raise ArchiveError("its arrays are others than its header says")
-            arrays = {name: archive.read(name) for name in header["arrays"]}
-            checksum = _checksum({key: value for key, value in header.items() if key != "sha256"}, arrays)
+            return read_state(archive, lambda header: _check_header(path, header))
     except ModelFileError:
         raise
     except ArchiveError as error:
         raise ModelFileError(f"{path} is truncated or damaged ({error}); write the model again") from error
-    if checksum != header.get("sha256") or header["arrays"] != _kinds(arrays):
-        raise ModelFileError(
-            f"{path} was altered: its content does not match its checksum; write the model again"
-        )
-    return header, arrays
 
 
 def _model(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     """Return the estimator, after the checks of its parts."""
     try:
         with damage_named():
-            model = _decode(header["model"], arrays)
+            model = decode(header["model"], arrays, _CLASSES, _completed)
             if not isinstance(model, BaseEstimator):
                 raise ArchiveError("it holds no model")
             check_model(model)
             return model
     except ArchiveError as error:
         raise ModelFileError(f"{path} is damaged: {error}; write the model again") from error
-
-
-def _kinds(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}
 
 
 def _check_header(path: Path, header: Any) -> None:
@@ -231,64 +210,6 @@ def _check_header(path: Path, header: Any) -> None:
             f"{path} has format version {version}, written by sparsegen_classic {writer}; this is "
             f"{__version__}, which reads format version {FORMAT_VERSION}; install a version that reads it"
         )
-
-
-def _checksum(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(json.dumps(header).encode())
-    for array in arrays.values():
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
-    """Return a JSON value; arrays go into ``arrays`` under names that say where they belong."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return check_real(name, value)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
-        arrays[name] = value
-        return {"array": name}
-    if isinstance(value, sparse.csc_array):
-        parts = {"data": value.data, "indices": value.indices, "indptr": value.indptr}
-        return {
-            "csc": {key: _encode(part, arrays, f"{name}.{key}") for key, part in parts.items()},
-            "shape": list(value.shape),
-        }
-    if isinstance(value, list | tuple):
-        return {"list": [_encode(item, arrays, f"{name}.{i}") for i, item in enumerate(value)]}
-    if isinstance(value, BaseEstimator) and type(value).__name__ in _CLASSES:
-        parameters = value.get_params(deep=False)
-        state = {key: item for key, item in vars(value).items() if key not in parameters}
-        if not isinstance(parameters.get("random_state"), int):
-            parameters.pop("random_state", None)
-        return {
-            "class": type(value).__name__,
-            "parameters": {key: _encode(item, arrays, f"{name}.{key}") for key, item in parameters.items()},
-            "state": {key: _encode(item, arrays, f"{name}.{key}") for key, item in state.items()},
-        }
-    raise TypeError(f"{name} is of class {type(value).__name__}, which a model file cannot hold")
-
-
-def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    if not isinstance(value, dict):
-        return value
-    if "array" in value:
-        return arrays[value["array"]]
-    if "csc" in value:
-        parts = tuple(_decode(value["csc"][key], arrays) for key in ("data", "indices", "indptr"))
-        return sparse.csc_array(parts, shape=value["shape"])
-    if "list" in value:
-        return [_decode(item, arrays) for item in value["list"]]
-    cls = _CLASSES[value["class"]]
-    model = cls(**{key: _decode(item, arrays) for key, item in value["parameters"].items()})
-    for key, item in value["state"].items():
-        if not _STATE_NAME.fullmatch(key) or hasattr(cls, key):
-            raise ValueError(f"{key!r} is no attribute of a fitted {value['class']}")
-        setattr(model, key, _decode(item, arrays))
-    return _completed(model)
 
 
 def _completed(model: Any) -> Any:

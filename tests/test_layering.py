@@ -15,7 +15,7 @@ DOMAIN = {"images", "pursuit", "dictionary", "support", "coefficients", "metrics
 FLOORS = [
     {"_kernels"},
     SHARED,
-    {"_rows", "_blocks", "_checkpoint"},  # data on disk
+    {"_states", "_rows", "_blocks", "_checkpoint"},  # data on disk
     DOMAIN,
     {"generator", "evaluation", "selection", "restoration", "crosscheck", "neural"},
     {
@@ -35,6 +35,7 @@ FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 SIDEWAYS = {
     ("_blocks", "_rows"),
     ("_checkpoint", "_blocks"),
+    ("_checkpoint", "_states"),
     ("dictionary", "pursuit"),
     ("model_io", "model_checks"),
     ("plots_convolutional", "plots"),
