@@ -1,8 +1,10 @@
 """What Trainlets do with sparse rows: multiply them by dense ones, and cut dense ones down to them."""
 
+import numpy as np
 from numba import njit
 
 _FAST = {"reassoc", "contract", "nsz"}
+_DIGIT = 11  # bits that are counted at a time
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -26,23 +28,53 @@ def csr_times_dense(indptr, indices, data, dense, out):
 
 
 @njit(nogil=True, cache=True)
-def keep_largest(rows, cut, positions, values):
-    """Collect from each row the entries of magnitude above ``cut``, then as many at it as still fit.
+def _nth_largest(candidates, n, n_bits):
+    """Return the nth largest of non-negative integers, and how many of its equals are among the n largest.
 
-    ``cut`` (n,) is the smallest magnitude to be kept. Out: positions, ascending, and values, (n, n_kept).
+    Candidates are counted by their leading bits, and only those of the decisive count stay, in place.
     """
-    n_kept = positions.shape[1]
+    counts = np.empty(2**_DIGIT, np.int64)
+    n_left, shift = candidates.shape[0], n_bits
+    while shift > 0:
+        shift = max(shift - _DIGIT, 0)
+        counts[:] = 0
+        for c in range(n_left):
+            counts[(candidates[c] >> shift) & (2**_DIGIT - 1)] += 1
+        digit = 2**_DIGIT - 1
+        while counts[digit] < n:
+            n -= counts[digit]
+            digit -= 1
+        n_decisive = 0
+        for c in range(n_left):
+            if (candidates[c] >> shift) & (2**_DIGIT - 1) == digit:
+                candidates[n_decisive] = candidates[c]
+                n_decisive += 1
+        n_left = n_decisive
+    return candidates[0], n
+
+
+@njit(nogil=True, cache=True)
+def keep_largest(rows, bits, magnitude, positions, values):
+    """Collect the largest magnitudes of each row; of equal ones those that come first.
+
+    ``bits`` are the rows seen as signed integers and ``magnitude`` all their bits but the sign: without it,
+    floats are in the order of their bits. Out: positions, ascending, and values, (n, n_kept).
+    """
+    candidates = np.empty_like(bits[0])
     for i in range(rows.shape[0]):
-        row = rows[i]
-        n_ties = n_kept
+        row = bits[i]
         for c in range(row.shape[0]):
-            n_ties -= abs(row[c]) > cut[i]
+            candidates[c] = row[c] & magnitude
+        cut, n_ties = _nth_largest(candidates, positions.shape[1], 8 * bits.itemsize - 1)
         t = 0
         for c in range(row.shape[0]):
-            magnitude = abs(row[c])
-            tie = magnitude == cut[i] and n_ties > 0
-            if magnitude > cut[i] or tie:
-                n_ties -= tie
-                positions[i, t] = c
-                values[i, t] = row[c]
-                t += 1
+            rank = row[c] & magnitude
+            if rank < cut:
+                continue
+            if rank == cut:
+                if n_ties == 0:
+                    continue
+                n_ties -= 1
+            positions[i, t] = c
+            values[i, t] = rows[i, c]
+            t += 1

@@ -87,11 +87,11 @@ def largest(codes: Array, n_kept: int) -> tuple[NDArray[np.int32], Array]:
 
     Equal magnitudes are settled by the lower position.
     """
-    n_dropped = codes.shape[1] - n_kept
-    cut = np.partition(np.abs(codes), n_dropped, axis=1)[:, n_dropped]
+    integer = np.dtype(f"i{codes.itemsize}")
+    magnitude = integer.type(np.iinfo(integer).max)  # every bit but the sign
     positions = np.empty((len(codes), n_kept), np.int32)
     values = np.empty((len(codes), n_kept), codes.dtype)
-    keep_largest(codes, cut, positions, values)
+    keep_largest(codes, codes.view(integer), magnitude, positions, values)
     return positions, values
 
 
