@@ -163,13 +163,25 @@ def _map_dask(work: _Work, slices: list[slice], backend: Any) -> Iterator[Any]:
 
 
 def _map_processes(work: _Work, slices: list[slice], n_jobs: int | None) -> Iterator[Any]:
-    """Run windows of blocks through ``joblib.Parallel``: it does not wait for a slow caller by itself."""
+    """Run windows of blocks through ``joblib.Parallel``, which does not wait for a slow caller by itself."""
     window = 8 * effective_n_jobs(n_jobs)
-    # arrays of the arguments are files that workers map, copied where they write ("c"), never read-only
-    pool = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="all", mmap_mode="c")
+    # no files between joblib and its workers (max_nbytes): it deletes them while other tasks still open them
+    pool = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="all", max_nbytes=None)
     with _lost_workers_explained():
         for start in range(0, len(slices), window):
-            yield from pool(delayed(work)(block) for block in slices[start : start + window])
+            tasks = [delayed(work)(block) for block in slices[start : start + window]]
+            yield from _persistently(pool, tasks)
+
+
+def _persistently(pool: Parallel, tasks: list[Any]) -> list[Any]:
+    """Return the results of all tasks; start again twice if a worker was killed, as Dask would."""
+    for _ in range(2):
+        try:
+            return pool(tasks)
+        except BrokenExecutor as error:
+            if not _is_lost_worker(error):
+                raise
+    return pool(tasks)
 
 
 def _in_order(submit: Callable[[slice], Any], slices: list[slice], ahead: int) -> Iterator[Any]:
@@ -191,12 +203,17 @@ def _call(work: _Work, block: slice) -> Any:
     return work(block)
 
 
+def _is_lost_worker(error: Exception) -> bool:
+    """Tell by names of loky and distributed, which are imported only if they run."""
+    return type(error).__name__ in ("TerminatedWorkerError", "KilledWorker")
+
+
 @contextmanager
 def _lost_workers_explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not (isinstance(error, BrokenExecutor | MemoryError) or type(error).__name__ == "KilledWorker"):
+        if not (isinstance(error, MemoryError) or _is_lost_worker(error)):
             raise
         raise MemoryError(
             "a block of samples needs more memory than its worker has: workers died or ran out of memory "
