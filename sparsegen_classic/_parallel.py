@@ -9,16 +9,18 @@ BLAS runs on one thread inside them, so neither do the bits.
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config, wrap_non_picklable_objects
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
@@ -88,7 +90,7 @@ def map_blocks(
         elif hasattr(backend, "client"):
             yield from _map_dask(work, slices, backend)
         else:
-            yield from _map_processes(work, slices, n_jobs)
+            yield from _map_processes(work, slices, n_jobs, backend)
 
 
 def workers_are_remote() -> bool:
@@ -162,15 +164,36 @@ def _map_dask(work: _Work, slices: list[slice], backend: Any) -> Iterator[Any]:
         yield from _in_order(submit, slices, 2 * n_threads)
 
 
-def _map_processes(work: _Work, slices: list[slice], n_jobs: int | None) -> Iterator[Any]:
+def _map_processes(work: _Work, slices: list[slice], n_jobs: int | None, backend: Any) -> Iterator[Any]:
     """Run windows of blocks through ``joblib.Parallel``, which does not wait for a slow caller by itself."""
     window = 8 * effective_n_jobs(n_jobs)
-    # no files between joblib and its workers (max_nbytes): it deletes them while other tasks still open them
+    # joblib's own files for large arguments (max_nbytes) are deleted while other tasks still open them
     pool = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="all", max_nbytes=None)
-    with _lost_workers_explained():
+    with TemporaryDirectory(prefix="sparsegen-") as folder, _lost_workers_explained():
+        call: Any = work
+        if type(backend).__module__.startswith("joblib."):  # workers on this machine
+            call = _StoredWork(os.path.join(folder, "work"))
+            with open(call.path, "wb") as file:
+                pickle.dump(wrap_non_picklable_objects(work, keep_wrapper=False), file)
         for start in range(0, len(slices), window):
-            tasks = [delayed(work)(block) for block in slices[start : start + window]]
+            tasks = [delayed(call)(block) for block in slices[start : start + window]]
             yield from _persistently(pool, tasks)
+
+
+@dataclass(frozen=True)
+class _StoredWork:
+    """Work that each worker reads once from this process's own temporary file, not with every block."""
+
+    path: str
+
+    def __call__(self, block: slice) -> Any:
+        return _read_work(self.path)(block)
+
+
+@lru_cache(maxsize=1)
+def _read_work(path: str) -> _Work:
+    with open(path, "rb") as file:
+        return pickle.load(file)
 
 
 def _persistently(pool: Parallel, tasks: list[Any]) -> list[Any]:
