@@ -7,11 +7,14 @@ coefficient. Supports of different sizes share one array, padded with -1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+_ROWS = 4096  # codes taken apart at once
 
 
 def states_from_codes(codes: Any) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -19,19 +22,49 @@ def states_from_codes(codes: Any) -> tuple[NDArray[np.int32], NDArray[np.float64
 
     ``codes`` is (n_samples, n_components), signed, sparse or dense; explicit zeros do not count.
     """
-    coo = sparse.coo_array(codes)
-    nonzero = coo.data != 0
-    row, column, value = coo.coords[0][nonzero], coo.coords[1][nonzero], coo.data[nonzero]
-    state = column + np.where(value < 0, coo.shape[1], 0)
-    order = np.lexsort((state, row))
-    row, state, value = row[order], state[order], value[order]
-    sizes = np.bincount(row, minlength=coo.shape[0])
-    position = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    shape = (coo.shape[0], int(sizes.max(initial=0)))
-    states, magnitudes = np.full(shape, -1, np.int32), np.zeros(shape)
-    states[row, position] = state
-    magnitudes[row, position] = np.abs(value)
+    rows, states = _compressed(codes)
+    magnitudes = np.zeros(states.shape)
+    for block, used, padded in _blocks_of_states(rows, states.shape[1]):
+        order = np.argsort(padded, axis=1, kind="stable")
+        states[block] = np.where(used, np.take_along_axis(padded, order, axis=1), -1)
+        values = np.zeros(used.shape)
+        values[used] = np.abs(rows.data[rows.indptr[block.start] : rows.indptr[block.stop]])
+        magnitudes[block] = np.take_along_axis(values, order, axis=1)
     return states, magnitudes
+
+
+def supports_from_codes(codes: Any) -> NDArray[np.int32]:
+    """Return the states of :func:`states_from_codes` alone, in a third of the memory."""
+    rows, states = _compressed(codes)
+    for block, used, padded in _blocks_of_states(rows, states.shape[1]):
+        padded.sort(axis=1)
+        states[block] = np.where(used, padded, -1)
+    return states
+
+
+def _compressed(codes: Any) -> tuple[sparse.csr_array, NDArray[np.int32]]:
+    """Return the codes as CSR without explicit zeros, and empty states for them."""
+    rows = sparse.csr_array(codes)
+    if not rows.data.all():
+        rows = rows.copy()
+        rows.eliminate_zeros()
+    width = int(np.diff(rows.indptr).max(initial=0))
+    return rows, np.full((rows.shape[0], width), -1, np.int32)
+
+
+def _blocks_of_states(
+    rows: sparse.csr_array, width: int
+) -> Iterator[tuple[slice, NDArray[np.bool_], NDArray[np.int64]]]:
+    """Yield slices of rows, where they have an entry, and there its state; elsewhere a larger number."""
+    n_components = rows.shape[1]
+    for start in range(0, rows.shape[0], _ROWS):
+        block = slice(start, min(start + _ROWS, rows.shape[0]))
+        indptr = rows.indptr[block.start : block.stop + 1]
+        part = slice(indptr[0], indptr[-1])
+        used = np.arange(width) < np.diff(indptr)[:, None]
+        padded = np.full(used.shape, 2 * n_components)
+        padded[used] = rows.indices[part] + np.where(rows.data[part] < 0, n_components, 0)
+        yield block, used, padded
 
 
 def codes_from_states(

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from sparsegen_classic._kernels.pair_counts import count_pairs_of_rows
 from sparsegen_classic._parallel import for_blocks
 
 _BLOCK = 256
+_ROWS = 4096  # supports looked up at once
 
 
 def check_model(model: Any) -> None:
@@ -45,9 +47,13 @@ def pair_factors(log_pair_factors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def to_indices(states: NDArray[np.integer], known: NDArray[np.integer]) -> NDArray[np.int32]:
     """Return the positions of ``states`` in sorted ``known``; -1 stays, unknown ones become len(known)."""
-    position = np.searchsorted(known, states)
-    found = known[np.minimum(position, len(known) - 1)] == states
-    return np.where(states < 0, -1, np.where(found, position, len(known))).astype(np.int32, order="C")
+    indices = np.empty(states.shape, np.int32)
+    for start in range(0, len(states), _ROWS):
+        part = states[start : start + _ROWS]
+        position = np.searchsorted(known, part)
+        found = known[np.minimum(position, len(known) - 1)] == part
+        indices[start : start + _ROWS] = np.where(part < 0, -1, np.where(found, position, len(known)))
+    return indices
 
 
 def to_states(indices: NDArray[np.integer], known: NDArray[np.integer]) -> NDArray[np.int32]:
@@ -55,6 +61,13 @@ def to_states(indices: NDArray[np.integer], known: NDArray[np.integer]) -> NDArr
     last = len(known)
     ordered = np.sort(np.where(indices < 0, last, indices), axis=1)
     return np.append(known, -1)[ordered].astype(np.int32)
+
+
+def count_pairs(indices: NDArray[np.int32], n_states: int) -> NDArray[np.int64]:
+    """Return how many supports hold both of two states, and on the diagonal how many hold each."""
+    counts = np.zeros((n_states, n_states), np.int64)
+    count_pairs_of_rows(indices, counts)
+    return counts
 
 
 def log_weights(model: Any, indices: NDArray[np.integer], n_jobs: int | None = None) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from sparsegen_classic._kernels.gibbs import run_chains
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer, check_real
-from sparsegen_classic.support._pairwise import factors
+from sparsegen_classic.support._pairwise import count_pairs, factors
 from sparsegen_classic.support.fitting import Fit, possible_rows
 
 _BLOCK = 64  # chains
@@ -92,12 +92,12 @@ def fit_contrastive_divergence(
     theta, table = np.array(log_factors, np.float64), np.array(log_pair_factors, np.float64)
     possible = np.isfinite(table)
     pull = np.where(possible, table, 0.0) if towards == "start" else np.zeros_like(table)
-    data = _moments(rows, len(theta))
+    data = count_pairs(rows, len(theta))
     mean_theta, mean_table, mismatch = np.zeros_like(theta), np.zeros_like(table), np.empty(max_iter)
     first_kept = max_iter // 2
     for step in range(max_iter):
         _sweep(factors(theta, table), chains, sizes, generators, n_jobs)
-        model = _moments(chains, len(theta)) * (len(rows) / n_chains)
+        model = count_pairs(chains, len(theta)) * (len(rows) / n_chains)
         excess = data - model
         mismatch[step] = np.abs(np.diag(excess)).sum() / np.diag(data).sum()
         pace = rate * (1 - step / max_iter)
@@ -109,16 +109,6 @@ def fit_contrastive_divergence(
             mean_table += table
     n_kept = max_iter - first_kept
     return mean_theta / n_kept, mean_table / n_kept, {"mismatch": mismatch}
-
-
-def _moments(rows: NDArray[np.int32], n_states: int) -> NDArray[np.float64]:
-    """Return how many rows hold both states, and on the diagonal how many hold each."""
-    counts = np.zeros((n_states, n_states))
-    for position in range(rows.shape[1]):
-        for other in range(rows.shape[1]):
-            both = (rows[:, position] >= 0) & (rows[:, other] >= 0)
-            np.add.at(counts, (rows[both, position], rows[both, other]), 1.0)
-    return counts
 
 
 def _sweep(tables: Any, chains: Any, sizes: Any, generators: Any, n_jobs: int | None) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from sparsegen_classic._validation import check_choice
+from sparsegen_classic._parallel import single_threaded_blas
+from sparsegen_classic._validation import check_choice, check_real
+from sparsegen_classic.support._pairwise import count_pairs
 from sparsegen_classic.support.contrastive import fit_contrastive_divergence
 from sparsegen_classic.support.fitting import Fit, fit_pseudo_likelihood
 
@@ -27,13 +29,48 @@ def check_counts(counts: NDArray[np.int64], min_count: int, complete: NDArray[np
         )
 
 
+def counted_pairs(model: Any, sizes: NDArray[np.integer], complete: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the pair factors of counts, held against unrelated atoms of all supports or of each group.
+
+    ``sizes`` (n,) are those of all supports, of which the ``complete`` ones are in groups.
+    """
+    smoothing = check_real("smoothing", model.smoothing, 0.0)
+    exponent = check_real("pair_exponent", model.pair_exponent, 0.0, 10.0)
+    check_choice("pair_reference", model.pair_reference, ("all", "groups"))
+    counts, log_shares, group_of = model.pair_counts_, model.log_factors_[None], np.zeros_like(sizes)
+    if model.pair_reference == "groups" and len(model.group_shares_) > 1:
+        log_shares, group_of, sizes = model.log_group_factors_, model.groups_, sizes[complete]
+        counts = counts if complete.all() else count_pairs(model.supports_, len(model.states_))
+    n_pairs = np.bincount(group_of, sizes * (sizes - 1), len(log_shares))
+    table = log_ratios(counts, expected_pairs(np.exp(log_shares), n_pairs), smoothing, exponent)
+    atom = model.states_ % model.n_features_in_
+    table[atom[:, None] == atom] = -np.inf
+    return table
+
+
+def expected_pairs(shares: NDArray[np.float64], n_pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how many supports are expected to hold two states that have nothing to do with each other.
+
+    ``shares`` (n_groups, n_states) are P(atom | group); ``n_pairs`` (n_groups,) says how many ordered pairs
+    the supports of a group have.
+    """
+    scaled = shares * np.sqrt(n_pairs)[:, None]
+    with single_threaded_blas():
+        return scaled.T @ scaled
+
+
 def log_ratios(
     counts: NDArray[np.int64], expected: NDArray[np.float64], smoothing: float, exponent: float
 ) -> NDArray[np.float64]:
-    """Return exponent * log((counts + smoothing) / (expected + smoothing)) with 0 / 0 = 0 and 0^0 = 1."""
+    """Return exponent * log((counts + smoothing) / (expected + smoothing)) with 0 / 0 = 0 and 0^0 = 1.
+
+    ``expected`` is used up.
+    """
     expected += smoothing
-    ratio = np.divide(counts + smoothing, expected, out=np.zeros_like(expected), where=expected > 0)
-    return xlogy(exponent, ratio)
+    ratio = counts + smoothing
+    np.divide(ratio, expected, out=ratio, where=expected > 0)
+    ratio[expected == 0] = 0.0
+    return xlogy(exponent, ratio, out=ratio)
 
 
 def refine(model: Any) -> Fit:
@@ -45,11 +82,10 @@ def refine(model: Any) -> Fit:
     return fit_contrastive_divergence(*start, random_state=model.random_state, **options)
 
 
-def check_method(method: str, n_groups: int) -> str:
+def check_method(method: str, n_groups: int) -> None:
     """Refuse unknown methods, and fits of several networks at once."""
     check_choice("method", method, ("counts", "pseudo-likelihood", "contrastive-divergence"))
     if method != "counts" and n_groups > 1:
         raise ValueError(
             f"method={method!r} fits one network, got n_groups={n_groups}; set n_groups=1 or method='counts'"
         )
-    return method

@@ -13,14 +13,14 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sparsegen_classic._codes import codes_from_states, states_from_codes
+from sparsegen_classic._codes import codes_from_states, supports_from_codes
 from sparsegen_classic._parallel import for_blocks
-from sparsegen_classic._validation import check_integer, check_real
+from sparsegen_classic._validation import check_integer
 from sparsegen_classic.support._chains import check_generators
-from sparsegen_classic.support._pairwise import fields, log_weights, pair_factors, to_indices
-from sparsegen_classic.support.estimation import check_counts, check_method, log_ratios, refine
+from sparsegen_classic.support._pairwise import count_pairs, fields, log_weights, pair_factors, to_indices
+from sparsegen_classic.support.estimation import check_counts, check_method, counted_pairs, refine
 from sparsegen_classic.support.gibbs import GibbsSampler
-from sparsegen_classic.support.groups import check_groups, group_log_factors, mixture_groups, uses_of
+from sparsegen_classic.support.groups import count_groups, group_supports, most_probable
 from sparsegen_classic.support.likelihood import pseudo_likelihood
 from sparsegen_classic.support.novelty import matching_rows
 
@@ -31,16 +31,18 @@ class MarkovSupports(BaseEstimator):
     For a support ``a``, a set of states of the doubled dictionary,
 
         log P(a) = sum_m theta_m + sum_{m<l} Theta_ml + const,
-        theta_m = log(n_m / T),   Theta_ml = pair_exponent * log((n_ml + smoothing) / (e_ml + smoothing)),
+        theta_m = log(p_m),   Theta_ml = pair_exponent * log((n_ml + smoothing) / (e_ml + smoothing)),
 
-    where n_m and n_ml count the training supports that hold m, and both m and l, T = sum_i |a_i|, and
-    e_ml = n_m n_l sum_i |a_i| (|a_i| - 1) / T^2 is the number of joint uses expected of unrelated atoms. An
-    atom never meets itself or its negative. Each unordered pair counts once. The law compares supports of
-    one size; how often each size occurs is kept as ``size_counts_``.
+    where n_m and n_ml count the training supports that hold m, and both m and l, p_m = n_m / sum_i |a_i|, and
+    e_ml = p_m p_l sum_i |a_i| (|a_i| - 1) is the number of joint uses expected of unrelated atoms. An atom
+    never meets itself or its negative. Each unordered pair counts once. The law compares supports of one
+    size; how often each size occurs is kept as ``size_counts_``.
 
     With ``n_groups`` > 1 it is a mixture of such networks: every latent group has factors of single atoms of
     its own, shrunk to those of all supports, and the pairs are shared. One network over a whole class of
-    images cannot be certain of anything but pairs; a group is a family of similar images.
+    images cannot be certain of anything but pairs; a group is a family of similar images. What such images
+    have in common makes pairs of atoms frequent as well. ``pair_reference`` says whether the pair factors
+    repeat it, or hold only what atoms have to do with each other within a group.
 
     Parameters
     ----------
@@ -49,6 +51,10 @@ class MarkovSupports(BaseEstimator):
         unable to leave its start; a large value makes atoms independent.
     pair_exponent : float in [0, 10], default=1.0
         Power of the pair factors: 0 gives independent atoms, 2 counts every pair in both orders.
+    pair_reference : {"all", "groups"}, default="all"
+        What pairs are counted against. "all": atoms that are independent over all supports, as above.
+        "groups": atoms that are independent within each group, e_ml = sum_g p_gm p_gl sum_{i in g} |a_i|
+        (|a_i| - 1), where p_g are the factors of the group; the same for one group.
     min_count : int, default=1
         States used by fewer training supports are left out of the model.
     burn_in : int, default=20
@@ -130,6 +136,7 @@ class MarkovSupports(BaseEstimator):
         *,
         smoothing: float = 0.5,
         pair_exponent: float = 1.0,
+        pair_reference: str = "all",
         min_count: int = 1,
         burn_in: int = 20,
         n_groups: int = 1,
@@ -142,6 +149,7 @@ class MarkovSupports(BaseEstimator):
     ):
         self.smoothing = smoothing
         self.pair_exponent = pair_exponent
+        self.pair_reference = pair_reference
         self.min_count = min_count
         self.burn_in = burn_in
         self.n_groups = n_groups
@@ -178,52 +186,27 @@ class MarkovSupports(BaseEstimator):
         ValueError
             If a parameter is out of range or if no state, or no training support, is left to model.
         """
-        smoothing = check_real("smoothing", self.smoothing, 0.0)
-        pair_exponent = check_real("pair_exponent", self.pair_exponent, 0.0, 10.0)
         min_count = check_integer("min_count", self.min_count, 1)
-        states, _ = states_from_codes(validate_data(self, X, accept_sparse="csr"))
-        counts = np.bincount(states[states >= 0], minlength=2 * self.n_features_in_)
+        check_method(self.method, self.n_groups)
+        states = supports_from_codes(validate_data(self, X, accept_sparse="csr"))
+        counts = count_groups(states, np.zeros(len(states), np.intp), 1, 2 * self.n_features_in_)[0]
         kept = np.flatnonzero(counts >= min_count)
         indices = to_indices(states, kept) if len(kept) else states
         complete = np.all(indices < len(kept), axis=1)
         check_counts(counts, min_count, complete)
         sizes = (states >= 0).sum(axis=1)
-        total, total_pairs = sizes.sum(), (sizes * (sizes - 1)).sum()
         self.states_ = kept.astype(np.int32)
-        self.counts_ = counts[kept].astype(np.int64)
-        uses = uses_of(indices, len(kept))
-        self.pair_counts_ = (uses.T @ uses).toarray()
-        self.log_factors_ = np.log(self.counts_ / total)
-        expected = np.multiply.outer(self.counts_, self.counts_) * (total_pairs / total**2)
-        self.log_pair_factors_ = log_ratios(self.pair_counts_, expected, smoothing, pair_exponent)
-        atom = kept % self.n_features_in_
-        self.log_pair_factors_[atom[:, None] == atom] = -np.inf
+        self.counts_ = counts[kept]
+        self.pair_counts_ = count_pairs(indices, len(kept))
+        self.log_factors_ = np.log(self.counts_ / sizes.sum())
         self.supports_ = np.ascontiguousarray(indices[complete, : sizes[complete].max()])
         self.size_counts_ = np.bincount(sizes[complete])
-        if check_method(self.method, self.n_groups) != "counts":
+        self.groups_, self.group_shares_, self.log_group_factors_ = group_supports(self, groups, complete)
+        self.log_pair_factors_ = counted_pairs(self, sizes, complete)
+        if self.method != "counts":
             self.log_factors_, self.log_pair_factors_, _ = refine(self)
-        self._fit_groups(indices, complete, groups)
+            self.log_group_factors_ = self.log_factors_[None]
         return self
-
-    def _fit_groups(
-        self, indices: NDArray[np.int32], complete: NDArray[np.bool_], groups: ArrayLike | None
-    ) -> None:
-        """Find the groups, if they are not given, and their factors; supports left out do not count."""
-        smoothing = check_real("group_smoothing", self.group_smoothing, 1e-9)
-        n = int(complete.sum())
-        remedy = f"each needs one of n_samples={n} supports"
-        n_groups = check_integer("n_groups", self.n_groups, 1, n, remedy)
-        uses = uses_of(indices[complete], len(self.states_))
-        if groups is not None:
-            self.groups_ = check_groups(groups, len(indices), n_groups)[complete]
-        elif n_groups > 1:
-            self.groups_, _ = mixture_groups(uses, n_groups, smoothing, self.random_state)
-        else:
-            self.groups_ = np.zeros(len(self.supports_), np.intp)
-        members = np.eye(n_groups)[self.groups_]
-        factors = group_log_factors(uses, members, smoothing) if n_groups > 1 else self.log_factors_[None]
-        self.log_group_factors_ = factors
-        self.group_shares_ = members.mean(axis=0)
 
     def log_weights(self, X: Any) -> NDArray[np.float64]:
         """Return the unnormalised log-probability of the supports of codes.
@@ -353,7 +336,7 @@ class MarkovSupports(BaseEstimator):
             for a support that is impossible or has a state that is not in the model.
         """
         indices = self._indices(X)
-        group_of = self.most_probable_groups(X)
+        group_of = self._most_probable(indices)
         values = np.empty(len(indices))
         for group in np.unique(group_of):
             here = group_of == group
@@ -373,9 +356,7 @@ class MarkovSupports(BaseEstimator):
         -------
         groups : ndarray of shape (n_samples,)
         """
-        uses = uses_of(self._indices(X), len(self.states_))
-        log_shares = np.log(np.maximum(self.group_shares_, 1e-300))
-        return (uses @ self.log_group_factors_.T + log_shares).argmax(axis=1)
+        return self._most_probable(self._indices(X))
 
     def in_training(self, X: Any) -> NDArray[np.bool_]:
         """Say for each row of codes whether its support equals a training support.
@@ -391,7 +372,10 @@ class MarkovSupports(BaseEstimator):
         """
         return matching_rows(self._indices(X), self.supports_)
 
+    def _most_probable(self, indices: NDArray[np.int32]) -> NDArray[np.intp]:
+        return most_probable(indices, self.log_group_factors_, self.group_shares_, self.n_jobs)
+
     def _indices(self, X: Any) -> NDArray[np.int32]:
         check_is_fitted(self)
-        states, _ = states_from_codes(validate_data(self, X, accept_sparse="csr", reset=False))
+        states = supports_from_codes(validate_data(self, X, accept_sparse="csr", reset=False))
         return to_indices(states, self.states_)

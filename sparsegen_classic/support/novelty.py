@@ -5,13 +5,17 @@ Supports are integer arrays (n, k) padded with -1; the order within a row, and t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from sparsegen_classic._parallel import for_blocks
+from sparsegen_classic.support.groups import uses_of
 
-_BLOCK = 128
+_BLOCK = 16  # whose overlaps with all others are in memory at once
+_ROWS = 4096  # supports sorted at once
 
 
 def matching_rows(supports: NDArray[np.integer], others: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -33,12 +37,20 @@ def matching_rows(supports: NDArray[np.integer], others: NDArray[np.integer]) ->
     >>> matching_rows(np.array([[0, 3], [1, 2], [4, -1]]), np.array([[3, 0, -1], [4, 1, 2]])).tolist()
     [True, False, False]
     """
-    width = max(supports.shape[1], others.shape[1], 1)
-    rows = np.full((len(supports) + len(others), width), -1, np.int64)
-    rows[: len(supports), : supports.shape[1]] = supports
-    rows[len(supports) :, : others.shape[1]] = others
-    label = np.unique(np.sort(rows, axis=1), axis=0, return_inverse=True)[1].ravel()
-    return np.isin(label[: len(supports)], label[len(supports) :])
+    width, dtype = max(supports.shape[1], others.shape[1]), np.result_type(supports, others)
+    keys = list(_keys(supports, width, dtype))
+    seen = set(keys).intersection(_keys(others, width, dtype))
+    return np.array([key in seen for key in keys], bool)
+
+
+def _keys(supports: NDArray[np.integer], width: int, dtype: Any) -> Iterator[bytes]:
+    """Yield bytes that are equal for equal sets; few rows are sorted at once."""
+    for start in range(0, len(supports), _ROWS):
+        part = supports[start : start + _ROWS]
+        rows = np.full((len(part), width), -1, dtype)
+        rows[:, : part.shape[1]] = part
+        rows.sort(axis=1)
+        yield from map(bytes, rows)
 
 
 def matching_share(supports: NDArray[np.integer], others: NDArray[np.integer]) -> float:
@@ -89,8 +101,8 @@ def largest_overlaps(
     """
     if len(others) == 0:
         raise ValueError("others must have at least one row to compare with, got none")
-    n_states = 1 + max(supports.max(initial=-1), others.max(initial=-1))
-    uses, other_uses = _indicators(supports, n_states), _indicators(others, n_states).T.tocsr()
+    n_states = 1 + max(supports.max(initial=0), others.max(initial=0))
+    uses, other_uses = uses_of(supports, n_states), uses_of(others, n_states).T.tocsr()
     overlaps = np.empty(len(supports), np.int64)
 
     def work(block: slice) -> None:
@@ -98,9 +110,3 @@ def largest_overlaps(
 
     for_blocks(work, len(supports), _BLOCK, n_jobs)
     return overlaps
-
-
-def _indicators(supports: NDArray[np.integer], n_states: int) -> sparse.csr_array:
-    row, position = np.nonzero(supports >= 0)
-    ones = np.ones(len(row), np.int32)
-    return sparse.csr_array((ones, (row, supports[row, position])), shape=(len(supports), max(n_states, 1)))

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsegen_classic.support import GibbsSampler, MarkovSupports, enumerate_supports, pseudo_likelihood
-from sparsegen_classic.support.groups import mixture_groups, uses_of
+from sparsegen_classic.support.groups import mixture_groups
 
 
 def planted(n, seed, n_components=12, size=3):
@@ -28,8 +28,8 @@ def test_estimator_contract_with_groups(estimator, check):
 @pytest.mark.parametrize("smoothing", [0.1, 1.0, 5.0])
 def test_em_never_descends(smoothing):
     codes, _ = planted(300, 0)
-    uses = uses_of(np.nonzero(codes)[1].reshape(300, 3), 12)
-    _, history = mixture_groups(uses, 4, smoothing, 1)
+    supports = np.nonzero(codes)[1].reshape(300, 3)
+    _, history = mixture_groups(supports, 12, 4, smoothing, 1)
     assert len(history) > 3
     assert (np.diff(history) >= -1e-9 * np.abs(history[1:])).all()
 
