@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
-from sparsegen_classic._codes import codes_from_states, states_from_codes
+from sparsegen_classic._codes import codes_from_states, states_from_codes, supports_from_codes
 
 CODES = np.array([[0.5, 0, -2, 0], [0, 0, 0, 0], [0, -1, 0, 3], [4, 0, 0, 0]])
 
@@ -14,6 +14,7 @@ CODES = np.array([[0.5, 0, -2, 0], [0, 0, 0, 0], [0, -1, 0, 3], [4, 0, 0, 0]])
 def test_states_by_hand(container):
     states, magnitudes = states_from_codes(container(CODES))
     assert_array_equal(states, [[0, 6], [-1, -1], [3, 5], [0, -1]])
+    assert_array_equal(supports_from_codes(container(CODES)), states)
     assert_array_equal(magnitudes, [[0.5, 2], [0, 0], [3, 1], [4, 0]])
     assert states.dtype == np.int32
     assert magnitudes.dtype == np.float64
@@ -32,6 +33,27 @@ def test_round_trip_of_random_codes():
 def test_explicit_zeros_do_not_count():
     codes = sparse.csr_array((np.array([0.0, 2.0]), ([0, 0], [0, 1])), shape=(1, 3))
     assert_array_equal(states_from_codes(codes)[0], [[1]])
+    assert_array_equal(supports_from_codes(codes), [[1]])
+    assert codes.nnz == 2  # what is given stays as it is
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, bool])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_many_rows_in_any_order_and_type_by_definition(dtype, shuffled):
+    rng = np.random.default_rng(0)
+    dense = (rng.integers(-3, 4, size=(9000, 7)) * (rng.random((9000, 7)) < 0.4)).astype(dtype)
+    codes = sparse.csr_array(dense)
+    if shuffled:
+        codes = codes[:, ::-1].copy()  # columns descend in each row
+        assert not codes.has_sorted_indices
+        dense = dense[:, ::-1]
+    states, magnitudes = states_from_codes(codes)
+    assert_array_equal(supports_from_codes(codes), states)
+    for row, own, values in zip(dense.astype(float), states, magnitudes, strict=True):
+        by_state = {m + 7 * (row[m] < 0): abs(row[m]) for m in np.flatnonzero(row)}
+        padding = len(own) - len(by_state)
+        assert own.tolist() == sorted(by_state) + [-1] * padding
+        assert values.tolist() == [by_state[state] for state in sorted(by_state)] + [0.0] * padding
 
 
 def test_no_magnitudes_means_ones_with_signs():

@@ -1,8 +1,12 @@
-"""Latent groups of supports: mixtures, shrinkage, draws and bad input."""
+"""Latent groups of supports: mixtures, shrinkage, pairs within groups, draws and bad input."""
+
+import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsegen_classic.support import GibbsSampler, MarkovSupports, enumerate_supports, pseudo_likelihood
@@ -20,7 +24,7 @@ def planted(n, seed, n_components=12, size=3):
     return codes, group
 
 
-@parametrize_with_checks([MarkovSupports(n_groups=2, random_state=0)])
+@parametrize_with_checks([MarkovSupports(n_groups=2, pair_reference="groups", random_state=0)])
 def test_estimator_contract_with_groups(estimator, check):
     check(estimator)
 
@@ -54,6 +58,104 @@ def test_factors_of_a_group_are_its_counts_shrunk_to_all():
         counts = members.sum(axis=0) + 4.0 * codes.mean(axis=0)
         assert_allclose(np.exp(model.log_group_factors_[index]), counts / counts.sum())
     assert_array_equal(model.groups_, 1 - group)
+
+
+def naive_pairs_within_groups(supports, groups, n_states, n_components, shrinkage, smoothing, exponent):
+    """exponent * log of joint uses over those expected of atoms that are independent within each group."""
+    table = np.full((n_states, n_states), -np.inf)
+    mean = [sum(m in support for support in supports) / len(supports) for m in range(n_states)]
+    for m in range(n_states):
+        for other in range(n_states):
+            if m % n_components == other % n_components:
+                continue
+            expected = 0.0
+            for group in set(groups):
+                own = [support for support, g in zip(supports, groups, strict=True) if g == group]
+                uses = [sum(x in a for a in own) + shrinkage * mean[x] for x in range(n_states)]
+                pairs = sum(len(a) * (len(a) - 1) for a in own)
+                expected += uses[m] / sum(uses) * uses[other] / sum(uses) * pairs
+            both = sum(m in support and other in support for support in supports)
+            table[m, other] = exponent * math.log((both + smoothing) / (expected + smoothing))
+    return table
+
+
+@pytest.mark.parametrize(("smoothing", "exponent", "shrinkage"), [(0.5, 1.0, 1.0), (2.0, 0.4, 7.0)])
+def test_pairs_within_groups_by_definition(smoothing, exponent, shrinkage):
+    rng = np.random.default_rng(0)
+    X, groups = rng.normal(size=(80, 4)) * (rng.random((80, 4)) < 0.5), rng.integers(3, size=80)
+    supports = [{m + 4 * (row[m] < 0) for m in np.flatnonzero(row)} for row in X]
+    model = MarkovSupports(
+        smoothing=smoothing,
+        pair_exponent=exponent,
+        pair_reference="groups",
+        n_groups=3,
+        group_smoothing=shrinkage,
+    )
+    model.fit(X, groups=groups)
+    expected = naive_pairs_within_groups(supports, groups, 8, 4, shrinkage, smoothing, exponent)
+    assert_allclose(model.log_pair_factors_, expected)
+    assert_array_equal(model.log_pair_factors_, model.log_pair_factors_.T)
+
+
+def test_supports_left_out_do_not_count_within_groups():
+    codes, group = planted(60, 0)
+    codes[:2, 0] = codes[0, 11] = -1.0  # twice state 12, once state 23
+    model = MarkovSupports(n_groups=2, pair_reference="groups", min_count=3).fit(codes, groups=group)
+    alone = MarkovSupports(n_groups=2, pair_reference="groups").fit(codes[2:], groups=group[2:])
+    assert_array_equal(model.states_, alone.states_)
+    assert_array_equal(model.log_pair_factors_, alone.log_pair_factors_)
+    assert (model.pair_counts_ > alone.pair_counts_).any()
+
+
+def test_references_agree_for_one_group():
+    codes, _ = planted(100, 0)
+    codes[0, 0] = -1.0  # left out
+    models = [MarkovSupports(min_count=2, pair_reference=name).fit(codes) for name in ("all", "groups")]
+    laws = [enumerate_supports(model, 3)[1] for model in models]
+    assert_array_equal(*laws)
+    twins = MarkovSupports(n_groups=2, group_smoothing=1e9, pair_reference="groups").fit(
+        np.concatenate([codes[1:]] * 2), groups=np.repeat([0, 1], 99)
+    )
+    double = MarkovSupports().fit(np.concatenate([codes[1:]] * 2))  # two groups of the same supports: as one
+    supports, law = enumerate_supports(double, 3)
+    assert_array_equal(enumerate_supports(twins.network(1), 3)[0], supports)
+    assert_allclose(enumerate_supports(twins.network(1), 3)[1], law)
+
+
+def test_pairs_that_groups_explain_vanish_within_them():
+    rng = np.random.default_rng(0)
+    group = rng.integers(2, size=20_000)
+    codes = np.zeros((20_000, 12))
+    pairs = np.argsort(rng.random((20_000, 6)), axis=1)[:, :2]  # two atoms of a half, uniformly
+    np.put_along_axis(codes, pairs + 6 * group[:, None], 1.0, axis=1)
+    upper = np.triu_indices(6, 1)
+    for reference, expected in (("all", 2 * 6 / 5), ("groups", 6 / 5)):  # one of 5 others, not of 6
+        model = MarkovSupports(n_groups=2, group_smoothing=1e-9, pair_reference=reference)
+        model.fit(codes, groups=group)
+        for half in (0, 6):
+            factors = model.log_pair_factors_[half : half + 6, half : half + 6][upper]
+            assert_allclose(np.exp(factors), expected, rtol=0.1)
+        supports, law = enumerate_supports(model.network(1), 2)
+        assert_allclose(law, np.where((supports >= 6).all(axis=1), 1 / 15, 0.0), atol=0.01)
+
+
+def test_memory_of_fit_and_of_groups_does_not_follow_the_groups():
+    rng = np.random.default_rng(0)
+    n, k, n_groups = 30_000, 20, 100
+    columns = np.argsort(rng.random((n, 100)), axis=1)[:, :k].astype(np.int32)
+    parts = np.ones(n * k, np.float32), np.sort(columns, axis=1).ravel(), np.arange(0, n * k + 1, k)
+    codes, groups = sparse.csr_array(parts, shape=(n, 100)), rng.integers(n_groups, size=n)
+    model = MarkovSupports(n_groups=n_groups, pair_reference="groups").fit(codes[:500], groups=groups[:500])
+    tracemalloc.start()
+    model.fit(codes, groups=groups)
+    _, peak = tracemalloc.get_traced_memory()
+    assert peak < 4 * (codes.data.nbytes + codes.indices.nbytes)
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
+    model.most_probable_groups(codes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - before < 8 * n * n_groups / 2
 
 
 def test_one_group_is_the_model_without():
@@ -113,6 +215,7 @@ def test_pseudo_likelihood_is_that_of_the_most_probable_group():
             "n_groups must be at least 1 and at most 30, got 31; each needs one of n_samples=30",
         ),
         ({"group_smoothing": 0}, None, "group_smoothing must be at least 1e-09, got 0"),
+        ({"pair_reference": "group"}, None, "pair_reference must be one of 'all', 'groups', got 'group'"),
         ({"n_groups": 2}, np.zeros(30, int), "groups must be n_groups=2 different ones, got 1"),
         ({"n_groups": 2}, np.zeros(29, int), "groups must hold an integer for each of the 30 codes"),
         ({"n_groups": 2}, np.zeros(30), "groups must hold an integer for each of the 30 codes"),

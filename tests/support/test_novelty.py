@@ -28,6 +28,15 @@ def test_by_definition(width, other_width):
         assert_array_equal(largest_overlaps(supports, others, n_jobs=n_jobs), overlaps)
 
 
+def test_more_rows_than_are_sorted_at_once_and_types_that_differ():
+    others = random_supports(1, 9000, 5, n_states=40)
+    supports = np.concatenate([others[[4000, 8999]][:, ::-1], random_supports(2, 300, 5, n_states=41)])
+    known = {frozenset(row[row >= 0].tolist()) for row in others}
+    expected = [frozenset(row[row >= 0].tolist()) in known for row in supports]
+    assert_array_equal(matching_rows(supports.astype(np.int64), others), expected)
+    assert_array_equal(matching_rows(supports[:2], others), [True, True])
+
+
 def test_nothing_to_compare():
     supports, none = random_supports(0, 5, 3), np.empty((0, 3), np.int32)
     assert not matching_rows(supports, none).any()

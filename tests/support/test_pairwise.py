@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sparsegen_classic.support import GibbsSampler, MarkovSupports, PairwiseSupports, enumerate_supports
+from sparsegen_classic.support._pairwise import count_pairs, to_indices
 from tests.naive_support import codes_of
 
 
@@ -57,3 +58,18 @@ def test_other_things_are_no_models():
         GibbsSampler().sample(clone(MarkovSupports()))
     with pytest.raises(TypeError):
         enumerate_supports(3, 1)
+
+
+def test_pair_counts_by_definition():
+    rows = np.array([[0, 2, 3], [3, 0, -1], [2, 5, 0], [4, 1, -1], [-1, -1, -1]], np.int32)  # 5 is unknown
+    held = [set(row[(row >= 0) & (row < 5)].tolist()) for row in rows]
+    expected = [[sum({m, other} <= support for support in held) for other in range(5)] for m in range(5)]
+    assert_array_equal(count_pairs(rows, 5), expected)
+
+
+def test_indices_of_many_rows():
+    known = np.array([3, 4, 70_000, 2_000_000_000])
+    states = np.random.default_rng(0).choice([-1, 0, 3, 4, 5, 70_000, 2_000_000_000], size=(9000, 3))
+    position = {-1: -1, 3: 0, 4: 1, 70_000: 2, 2_000_000_000: 3}
+    expected = [[position.get(state, 4) for state in row] for row in states.tolist()]
+    assert_array_equal(to_indices(states, known), expected)
