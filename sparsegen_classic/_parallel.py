@@ -13,7 +13,7 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -153,15 +153,30 @@ def _map_dask(work: _Work, slices: list[slice], backend: Any) -> Iterator[Any]:
     Past joblib's own loop, which neither bounds the results that wait for the caller nor ends when a worker
     died too often.
     """
+    import dask
+
     client, n_threads = backend.client, backend.effective_n_jobs(-1)
     # a task, not scattered data: the scheduler has it computed again if the workers that hold it die
-    shared = client.submit(_same, work, pure=False)
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
+        shared = client.submit(_same, work, pure=False)
 
     def submit(block: slice) -> Any:
         return client.submit(_call, shared, block, pure=False)
 
+    def wait_for(future: Any) -> Any:
+        while True:
+            try:
+                return future.result(timeout=_PATIENCE)
+            except TimeoutError:
+                if future.done():
+                    raise
+                if not client.ncores():
+                    raise ConnectionError(
+                        f"the cluster has no workers left after {_PATIENCE} s; start some and run again"
+                    ) from None
+
     with backend.retrieval_context(), _lost_workers_explained():
-        yield from _in_order(submit, slices, 2 * n_threads)
+        yield from _in_order(submit, slices, 2 * n_threads, wait_for)
 
 
 def _map_processes(work: _Work, slices: list[slice], n_jobs: int | None, backend: Any) -> Iterator[Any]:
@@ -207,15 +222,23 @@ def _persistently(pool: Parallel, tasks: list[Any]) -> list[Any]:
     return pool(tasks)
 
 
-def _in_order(submit: Callable[[slice], Any], slices: list[slice], ahead: int) -> Iterator[Any]:
+def _in_order(
+    submit: Callable[[slice], Any],
+    slices: list[slice],
+    ahead: int,
+    wait_for: Callable[[Any], Any] = lambda future: future.result(),
+) -> Iterator[Any]:
     """Yield the results of futures in order of the blocks, with at most ``ahead`` more under way."""
     futures: deque[Any] = deque()
-    for block in slices:
-        futures.append(submit(block))
-        if len(futures) > ahead:
-            yield futures.popleft().result()
-    while futures:
-        yield futures.popleft().result()
+    try:
+        for block in slices:
+            futures.append(submit(block))
+            if len(futures) > ahead:
+                yield wait_for(futures.popleft())
+        while futures:
+            yield wait_for(futures.popleft())
+    finally:
+        futures.clear()  # a cluster forgets what nobody waits for; tracebacks keep this frame
 
 
 def _same(work: _Work) -> _Work:
@@ -233,18 +256,25 @@ def _is_lost_worker(error: Exception) -> bool:
 
 @contextmanager
 def _lost_workers_explained() -> Iterator[None]:
+    """Name cause and remedy of what the engine says; errors of the work itself pass."""
     try:
         yield
+    except CancelledError as error:
+        raise ConnectionError(
+            f"the cluster gave the work up ({str(error).split('. ')[0]}); see that its scheduler runs, and "
+            "run again"
+        ) from error
     except Exception as error:
         if not (isinstance(error, MemoryError) or _is_lost_worker(error)):
             raise
         raise MemoryError(
             "a block of samples needs more memory than its worker has: workers died or ran out of memory "
-            f"({type(error).__name__}: {error}); start workers with fewer threads or more memory each "
+            f"({type(error).__name__}: {str(error).split('. ')[0]}); start workers with fewer threads or more memory each "
             "(for Dask: --nthreads 1, a larger --memory-limit), or run fewer at once (n_jobs)"
         ) from error
 
 
+_PATIENCE = 120  # seconds
 # .stops: the stop events of the loops in whose blocks this thread is; .blas_depth: how often it limits BLAS
 _this_thread = threading.local()
 _blas_lock = threading.Lock()
