@@ -267,10 +267,11 @@ def _lost_workers_explained() -> Iterator[None]:
     except Exception as error:
         if not (isinstance(error, MemoryError) or _is_lost_worker(error)):
             raise
+        cause = f"{type(error).__name__}: {str(error).split('. ')[0]}"
         raise MemoryError(
-            "a block of samples needs more memory than its worker has: workers died or ran out of memory "
-            f"({type(error).__name__}: {str(error).split('. ')[0]}); start workers with fewer threads or more memory each "
-            "(for Dask: --nthreads 1, a larger --memory-limit), or run fewer at once (n_jobs)"
+            f"a block of samples needs more memory than its worker has: it died or ran out of it ({cause}); "
+            "start workers with fewer threads or more memory each (for Dask: --nthreads 1, a larger "
+            "--memory-limit), or run fewer at once (n_jobs)"
         ) from error
 
 
