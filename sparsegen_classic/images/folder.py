@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
+import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,17 +23,7 @@ EXTENSIONS = (
     *(".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
 )
 _NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the machine is at its limit
-
-_opening = threading.Lock()
-
-
-def _new_lock() -> None:
-    global _opening
-    _opening = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)  # whoever held the lock is not in the child
+_BUFFER = 2**16  # bytes: one call of the system reads a small file
 
 
 def read_files(
@@ -41,26 +31,25 @@ def read_files(
 ) -> tuple[NDArray[np.float32], list[Path], list[tuple[Path, str]]]:
     """Return images, their paths, and what was left out with the reason, of a folder or of one file."""
     files = find_images(source) if source.is_dir() else [source]
-    images, kept, skipped, reduced = read_block(files, rules, errors, verbose=verbose)
+    bar = tqdm(files, desc="reading images", unit="image", disable=None) if verbose else files
+    images, kept, skipped, reduced = read_block(bar, rules, errors)
     report_left_out(source, len(files), skipped, reduced, errors, stacklevel=4)
     return images, [files[i] for i in kept], skipped
 
 
 def read_block(
-    files: Sequence[Path], rules: PixelRules, errors: str = "raise", *, verbose: bool = False
+    files: Collection[Path], rules: PixelRules, errors: str = "raise"
 ) -> tuple[NDArray[np.float32], NDArray[np.intp], list[tuple[Path, str]], list[Path]]:
     """Read image files of one size.
 
     Parameters
     ----------
-    files : sequence of Path
+    files : collection of Path
         Any number of them, e.g. a block of a folder.
     rules : PixelRules
         What every image is turned into.
     errors : {"raise", "skip", "warn"}, default="raise"
         "raise" names the first file that cannot be read; the others leave such files out.
-    verbose : bool, default=False
-        Show the progress.
 
     Returns
     -------
@@ -82,7 +71,7 @@ def read_block(
     kept: list[int] = []
     skipped: list[tuple[Path, str]] = []
     reduced: list[Path] = []
-    for i, file in enumerate(tqdm(files, desc="reading images", unit="image", disable=not verbose or None)):
+    for i, file in enumerate(files):
         try:
             pixels, eight_of_sixteen = decode(file)
             image = to_unit(pixels, rules)
@@ -99,8 +88,8 @@ def read_block(
             continue
         image = to_size(image, rules, str(file))
         if not kept:
-            images = np.empty((len(files), *image.shape), np.float32)
-        check_one_size(files[kept[0]] if kept else file, images.shape[1:], file, image.shape)
+            first, images = file, np.empty((len(files), *image.shape), np.float32)
+        check_one_size(first, images.shape[1:], file, image.shape)
         images[len(kept)] = image
         kept.append(i)
         if eight_of_sixteen:
@@ -141,23 +130,25 @@ def check_one_size(first: Path, shape: tuple[int, ...], second: Path, other: tup
 
 def find_images(folder: Path) -> list[Path]:
     """Return the image files below ``folder``, by their relative posix path; hidden ones are passed over."""
-    files = list(_walk(folder, frozenset([os.path.realpath(folder)])))
-    if not files:
+    names = sorted(_walk(os.fspath(folder), "", frozenset([os.path.realpath(folder)])))
+    if not names:
         raise ValueError(f"{folder} holds no images; files ending in {' '.join(EXTENSIONS)} are looked for")
-    return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
+    return [folder / name for name in names]
 
 
-def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+def _walk(folder: str, prefix: str, above: frozenset[str]) -> Iterator[str]:
     """Follow links to folders, but not back to a folder that is being walked."""
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            real = os.path.realpath(path)
-            if real not in above:
-                yield from _walk(path, above | {real})
-        elif path.suffix.lower() in EXTENSIONS:
-            yield path
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            # what the listing says of an entry costs nothing, but it says nothing of links
+            if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
+                real = os.path.realpath(entry.path)
+                if real not in above:
+                    yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {real})
+            elif entry.name.lower().endswith(EXTENSIONS):
+                yield prefix + entry.name
 
 
 def folder_labels(folder: Path, files: list[Path]) -> NDArray[np.str_] | None:
@@ -168,8 +159,10 @@ def folder_labels(folder: Path, files: list[Path]) -> NDArray[np.str_] | None:
 
 def decode(file: Path) -> tuple[NDArray[Any], bool]:
     """Return the upright first frame, (h, w, c) of uint8, uint16 or float32, and if 16 bits were cut to 8."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise ValueError("it is no regular file")  # a pipe would keep us waiting
     # a stream, not a path: Pillow maps files given by path, and then misreads rotated uncompressed TIFF
-    with file.open("rb") as stream, _open(stream) as image:
+    with file.open("rb", buffering=_BUFFER) as stream, _open(stream) as image:
         reduced = _eight_of_sixteen(image)
         declares_16_bits = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow < 11
         image.load()
@@ -179,9 +172,11 @@ def decode(file: Path) -> tuple[NDArray[Any], bool]:
 
 def _open(stream: IO[bytes]) -> Image.Image:
     """Open an image of the formats we name: others can start programs (PostScript), whatever the suffix."""
-    with _opening, warnings.catch_warnings():  # filters are shared by all threads: one at a time
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(stream, formats=_FORMATS)
+    image = Image.open(stream, formats=_FORMATS)
+    # Pillow raises above twice its limit, and up to there warns; warning filters are not for threads
+    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    return image
 
 
 def _eight_of_sixteen(image: Image.Image) -> bool:
@@ -208,7 +203,7 @@ def _stored_pixels(image: Image.Image, declares_16_bits: bool) -> NDArray[Any]:
     if image.has_transparency_data:
         return np.asarray(image.convert("RGBA"))
     if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))[..., np.newaxis]
+        return np.asarray(image if image.mode == "L" else image.convert("L"))[..., np.newaxis]
     return np.asarray(image.convert("RGB"))
 
 
@@ -220,6 +215,8 @@ def _reason(error: Exception) -> str:
         )
     if isinstance(error, Image.UnidentifiedImageError):
         return "Pillow does not recognise its content"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without the path, which is named already
     return str(error) or type(error).__name__
 
 

@@ -1,4 +1,7 @@
+import errno
+import os
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -7,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sparsegen_classic.images import folder as folders
 from sparsegen_classic.images import open_images
+from sparsegen_classic.images.folder import find_images, read_block
+from sparsegen_classic.images.pixels import PixelRules
 
 SHAPES = Path(__file__).parents[2] / "data" / "shapes"
 
@@ -275,6 +281,86 @@ def test_decompression_bombs_are_named(tmp_path, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(ValueError, match=rf"bomb\.png .*decompression-bomb limit .*= {limit}"):
             open_images(tmp_path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert read_block([tmp_path / "bomb.png"], PixelRules(), "skip")[2][0][0].name == "bomb.png"
+
+
+def test_reading_leaves_warning_filters_alone(tmp_path, monkeypatch):
+    """Other threads may be changing them: whoever restores them last wins."""
+    grey(1).save(tmp_path / "x.png")
+    monkeypatch.setattr(warnings, "catch_warnings", None)
+    assert len(open_images(tmp_path)) == 1
+
+
+def test_blocks_of_files(damaged):
+    """A block is read by the rules of a folder; numbers say which files are left."""
+    files = find_images(damaged)
+    whole = open_images(damaged, errors="skip")
+    parts = [read_block(files[start : start + 3], PixelRules(), "skip") for start in range(0, len(files), 3)]
+    np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), whole.images)
+    numbers = np.concatenate([3 * i + part[1] for i, part in enumerate(parts)])
+    assert [files[i] for i in numbers] == whole.paths
+    assert [file for part in parts for file in part[2]] == whole.skipped
+    images, kept, skipped, reduced = read_block([damaged / name for name in BAD], PixelRules("RGB"), "skip")
+    assert images.shape == (0, 0, 0, 3)
+    assert (len(kept), len(skipped), reduced) == (0, 5, [])
+    assert read_block([], PixelRules(size=7, fit="crop"))[0].shape == (0, 7, 7)
+
+
+def test_files_that_go_away_while_they_are_read(tmp_path, monkeypatch):
+    for name in "abc":
+        grey(7).save(tmp_path / f"{name}.png")
+    files = find_images(tmp_path)
+    (tmp_path / "b.png").unlink()
+    with pytest.raises(ValueError, match=r"b\.png cannot be read as an image: No such file .*; repair"):
+        read_block(files, PixelRules())
+    _, kept, skipped, _ = read_block(files, PixelRules(), "skip")
+    assert kept.tolist() == [0, 2]
+    assert skipped == [(files[1], "No such file or directory")]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_is_no_fault_of_the_file_is_not_skipped(tmp_path, monkeypatch, number):
+    grey(7).save(tmp_path / "x.png")
+
+    def fail(file):
+        raise OSError(number, os.strerror(number), str(file))
+
+    monkeypatch.setattr(folders, "decode", fail)
+    with pytest.raises(OSError, match=r"x\.png"):
+        open_images(tmp_path, errors="skip")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_links_in_circles_do_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    grey(7).save(tmp_path / "x.png")
+    found = []
+    reader = threading.Thread(target=lambda: found.append(open_images(tmp_path, errors="skip")), daemon=True)
+    reader.start()
+    reader.join(30)
+    assert found[0].skipped[0] == (tmp_path / "pipe.png", "it is no regular file")
+    assert [path.name for path in found[0].paths] == ["x.png"]
+    assert found[0].skipped[1][0].name == "self.png"
+
+
+def test_threads_read_the_same(damaged):
+    files = [damaged / name for name in ("a.png", "m.jpg", "z.png")] * 50
+    expected = read_block(files, PixelRules())[0]
+    read = [None] * 4
+
+    def work(i):
+        read[i] = read_block(files, PixelRules())[0]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for images in read:
+        np.testing.assert_array_equal(images, expected)
 
 
 def test_folders_without_images(tmp_path):
