@@ -12,15 +12,15 @@ NON_NEGATIVE, ZERO_MEAN = 1, 2  # as in the kernel of K-SVD
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def add_moments(x, indices, coefficients, fade, gram, cross, uses):
-    """Fade the moments and add those of a batch, in place."""
+def add_moments(x, indices, coefficients, counts, fade, gram, cross, uses):
+    """Fade the moments and add those of a batch, in place; a use counts as often as its sample."""
     gram *= fade
     cross *= fade
     for i in range(x.shape[0]):
         for t in range(indices.shape[1]):
             j, c = indices[i, t], coefficients[i, t]
             if c != 0:
-                uses[j] += 1
+                uses[j] += counts[i]
                 for s in range(indices.shape[1]):
                     if coefficients[i, s] != 0:
                         gram[j, indices[i, s]] += c * coefficients[i, s]

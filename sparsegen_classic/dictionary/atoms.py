@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen_classic._kernels.ksvd import NON_NEGATIVE, ZERO_MEAN
+from sparsegen_classic._kernels.ksvd import FREE, NON_NEGATIVE, ZERO_MEAN
 from sparsegen_classic._parallel import single_threaded_blas
 from sparsegen_classic._validation import check_choice, check_integer
+from sparsegen_classic.dictionary.samples import by_blocks, check_finite
 from sparsegen_classic.pursuit.omp import check_components
 
 
@@ -52,14 +53,22 @@ def _cosines(length: int, n: int) -> NDArray[np.float64]:
     return np.where(norms > 1e-8, rows / np.maximum(norms, 1e-8), rows[0] / norms[0])
 
 
-def distinct_rows(X: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.intp]:
+def distinct_rows(
+    X: Any, rng: np.random.Generator, rule: int = FREE, n_jobs: int | None = None
+) -> NDArray[np.intp]:
     """Return one index for each distinct non-zero row, in an order that knows neither place nor repetition.
 
-    Rows are sorted by their product with a random vector: equal rows are neighbours.
+    Rows, made what the rule for atoms allows, are sorted by their product with a random vector: equal rows
+    are neighbours.
     """
     direction = np.asarray(rng.standard_normal(X.shape[1]), X.dtype)
-    key = np.einsum("ij,j->i", X, direction)
-    squared = np.einsum("ij,ij->i", X, X)
+
+    def key_and_square(block: NDArray[np.floating]) -> NDArray[np.floating]:
+        rows = allowed(block, rule)
+        return np.stack([np.einsum("ij,j->i", rows, direction), np.einsum("ij,ij->i", rows, rows)], axis=1)
+
+    key, squared = by_blocks(key_and_square, X, n_jobs).T
+    check_finite(squared)
     order = np.argsort(key, kind="stable")
     order = order[squared[order] > 1e-12 * squared.max(initial=0)]
     first = np.ones(len(order), bool)
@@ -70,14 +79,15 @@ def distinct_rows(X: NDArray[np.floating], rng: np.random.Generator) -> NDArray[
 def initial_atoms(
     init: Any,
     n_components: int | None,
-    source: NDArray[np.floating],
+    X: Any,
     distinct: NDArray[np.intp],
     rng: np.random.Generator,
+    rule: int = FREE,
 ) -> NDArray[np.floating]:
-    """Return the atoms that ``init`` ("data", "dct" or an array) stands for, in the dtype of ``source``."""
-    n_features = source.shape[1]
+    """Return the atoms that ``init`` ("data", "dct" or an array) stands for, in the dtype of ``X``."""
+    n_features = X.shape[1]
     if not isinstance(init, str):
-        atoms = check_components(init, source.dtype).copy()
+        atoms = check_components(init, X.dtype).copy()
         expected = (len(atoms) if n_components is None else n_components, n_features)
         if atoms.shape != expected:
             raise ValueError(f"init must have shape (n_components, n_features)={expected}, got {atoms.shape}")
@@ -92,13 +102,13 @@ def initial_atoms(
                 f"init='dct' needs square patches, got n_features={n_features}; "
                 "give an array, for example dct_atoms((height, width), n_components)"
             )
-        return dct_atoms((side, side), n).astype(source.dtype)
+        return dct_atoms((side, side), n).astype(X.dtype)
     if len(distinct) < n:
         raise ValueError(
             f"n_components={n} atoms need at least as many distinct non-zero samples, got {len(distinct)} "
-            f"of n_samples={len(source)}; lower n_components or give more samples"
+            f"of n_samples={len(X)}; lower n_components or give more samples"
         )
-    chosen = source[distinct[rng.choice(len(distinct), n, replace=False)]]
+    chosen = allowed(X[distinct[rng.choice(len(distinct), n, replace=False)]], rule)
     return np.ascontiguousarray(chosen / np.linalg.norm(chosen, axis=1, keepdims=True))
 
 
@@ -129,10 +139,15 @@ def atoms_to_replace(
 
 
 def worst_represented(
-    X: NDArray[np.floating], energy: NDArray[np.floating], candidates: NDArray[np.intp], n: int
+    X: NDArray[np.floating],
+    energy: NDArray[np.floating],
+    candidates: NDArray[np.intp],
+    n: int,
+    rule: int = FREE,
 ) -> NDArray[np.floating]:
     """Return the up to ``n`` candidates with the most residual energy, normalised; exact fits are no use."""
     worst = candidates[np.argsort(-energy[candidates], kind="stable")[:n]]
-    norms = np.linalg.norm(X[worst], axis=1)
+    rows = allowed(X[worst], rule)
+    norms = np.linalg.norm(rows, axis=1)
     usable = energy[worst] > (1e-6 * norms) ** 2
-    return X[worst[usable]] / norms[usable, None]
+    return rows[usable] / norms[usable, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,26 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm import tqdm
 
-from sparsegen_classic._kernels.ksvd import FREE, NON_NEGATIVE, ZERO_MEAN, subtract_codes, users_by_atom
-from sparsegen_classic._parallel import for_blocks
-from sparsegen_classic._random import seed_sequence
+from sparsegen_classic._kernels.ksvd import FREE, NON_NEGATIVE, ZERO_MEAN
 from sparsegen_classic._validation import check_choice, check_integer, check_real
-from sparsegen_classic.dictionary.atom_stage import atom_stage
-from sparsegen_classic.dictionary.atoms import (
-    allowed,
-    atoms_to_replace,
-    distinct_rows,
-    initial_atoms,
-    worst_represented,
-)
-from sparsegen_classic.dictionary.online import Stream, continued_stream, fresh_stream, learn_batch
-from sparsegen_classic.pursuit.masked import check_weights
-from sparsegen_classic.pursuit.omp import check_sparsity, check_tol, omp_arrays, orthogonal_mp
-
-_FLOATS = (np.float64, np.float32)
-_BLOCK = 1024  # samples a thread takes at a time for the residual
+from sparsegen_classic.dictionary.atoms import allowed, initial_atoms
+from sparsegen_classic.dictionary.batch import batch_steps
+from sparsegen_classic.dictionary.online import learn_stream, online_steps
+from sparsegen_classic.dictionary.samples import FLOATS, check_entry_weight, check_samples, weighted_samples
+from sparsegen_classic.pursuit.omp import orthogonal_mp
 
 
 class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -142,6 +131,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         warm_start: bool = False,
         coherence_threshold: float = 0.99,
         min_uses: int = 4,
+        online: bool = False,
         batch_size: int = 512,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -159,13 +149,20 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.warm_start = warm_start
         self.coherence_threshold = coherence_threshold
         self.min_uses = min_uses
+        self.online = online
         self.batch_size = batch_size
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
     def fit(
-        self, X: ArrayLike, y: Any = None, *, mask: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        mask: Any = None,
+        sample_weight: ArrayLike | None = None,
+        entry_weight: ArrayLike | None = None,
     ) -> KSVD:
         """Learn the dictionary.
 
@@ -180,65 +177,86 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, at least 0, of the samples in the squared error and in ``min_uses``: 2 is the same as
             giving a sample twice, 0 the same as leaving it out.
+        entry_weight : array-like of shape (n_samples, n_features) or (n_features,), default=None
+            Weights, at least 0, of the entries in the squared error, also in that of coding (what
+            :func:`~sparsegen_classic.orthogonal_mp` calls ``sample_weight``); 0 is the same as missing.
 
         Returns
         -------
         self
         """
-        X = np.asarray(validate_data(self, X, dtype=_FLOATS, order="C", ensure_all_finite=mask is None))
-        rule = self._check_parameters()
-        samples, weights, counts = _weighted(X, mask, sample_weight)
-        rng = np.random.default_rng(seed_sequence(self.random_state))
-        source = allowed(samples, rule)
-        distinct = distinct_rows(source, rng)
-        components = self._initial_atoms(source, distinct, rule, rng)
-        if sample_weight is not None:
-            samples = samples * np.sqrt(counts)[:, None].astype(samples.dtype)
-        k = check_sparsity(self.n_nonzero_coefs, self.tol, components.shape)
-        tol = None if self.tol is None else check_tol(self.tol, len(samples)) * counts
-        observed = 1.0 if weights is None else weights.mean(axis=1, dtype=np.float64)
-        share = observed * counts  # of a sample, in the error
-        residual, energy = np.empty_like(samples), np.empty(len(samples))
-        errors, self.n_replaced_ = [], 0
-        for iteration in tqdm(
-            range(self.max_iter), desc="K-SVD", disable=None if self.verbose else True, leave=False
-        ):
-            indices, coefficients, _ = omp_arrays(
-                samples, components, k, tol=tol, positive=self.positive, weights=weights, n_jobs=self.n_jobs
-            )
-            self._compute_residual(samples, components, indices, coefficients, residual)
-            start, users = users_by_atom(indices, len(components))
-            atom_stage(
-                self.dc_atom + rng.permutation(len(components) - self.dc_atom),
-                components,
-                residual,
-                start,
-                users,
-                coefficients,
-                exact=self.update == "exact",
-                weights=weights,
-                rule=rule,
-                positive=self.positive,
-            )
-            self._compute_energy(residual, weights, energy)
-            errors.append(np.sqrt(energy.sum() / (share.sum() * samples.shape[1])))
-            if iteration < self.max_iter - 1:  # what is replaced last would never be refitted
-                uses = _uses(indices, coefficients, counts, len(components))
-                self.n_replaced_ += self._replace_atoms(source, components, uses, energy / share, distinct)
-        self.components_ = components
-        self.errors_ = np.array(errors)
-        self.n_iter_ = self.max_iter
-        self.n_seen_ = 0
-        self._stream = list(continued_stream(components, indices, coefficients, self.batch_size))
+        weights = {"mask": mask, "sample_weight": sample_weight, "entry_weight": entry_weight}
+        for _ in self.learn_steps(X, **weights):
+            pass
         return self
 
-    def fit_transform(
-        self, X: ArrayLike, y: Any = None, *, mask: Any = None, sample_weight: ArrayLike | None = None
-    ) -> sparse.csr_array:
-        """Learn the dictionary from ``X`` and code it: ``fit(...).transform(X, mask=mask)``."""
-        return self.fit(X, mask=mask, sample_weight=sample_weight).transform(X, mask=mask)
+    def learn_steps(
+        self,
+        X: Any,
+        state: dict[str, Any] | None = None,
+        *,
+        mask: Any = None,
+        sample_weight: ArrayLike | None = None,
+        entry_weight: ArrayLike | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Learn as ``fit`` does, one step at a time: an iteration, or with ``online`` a mini-batch.
 
-    def partial_fit(self, X: ArrayLike, y: Any = None) -> KSVD:
+        Parameters
+        ----------
+        X, mask, sample_weight, entry_weight
+            As for ``fit``.
+        state : dict, default=None
+            What an earlier call yielded for the same data and parameters, maybe in another process: learning
+            goes on from there and ends with the same bits. None starts.
+
+        Yields
+        ------
+        state : dict
+            Where learning is after the step: arrays, numbers, None, and dicts of such that JSON can hold.
+            The next step changes the arrays: save or copy them at once.
+
+        Examples
+        --------
+        >>> import copy
+        >>> import numpy as np
+        >>> from sparsegen_classic import KSVD
+        >>> X = np.random.default_rng(0).standard_normal((300, 8))
+        >>> states = [copy.deepcopy(state) for state in KSVD(12, random_state=0).learn_steps(X)]
+        >>> resumed = KSVD(12)
+        >>> len(list(resumed.learn_steps(X, states[3])))
+        6
+        >>> np.array_equal(resumed.components_, KSVD(12, random_state=0).fit(X).components_)
+        True
+        """
+        X = check_samples(self, X, in_memory=not self.online, ensure_all_finite=mask is None)
+        rule = self._check_parameters()
+        samples = weighted_samples(X, mask, sample_weight, entry_weight, self.tol)
+        for name in ("_stream", "_pending_weights"):  # of an earlier fit
+            self.__dict__.pop(name, None)
+        yield from (online_steps if self.online else batch_steps)(self, samples, rule, state)
+
+    def fit_transform(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        mask: Any = None,
+        sample_weight: ArrayLike | None = None,
+        entry_weight: ArrayLike | None = None,
+    ) -> sparse.csr_array:
+        """Learn the dictionary from ``X`` by ``fit``, and code it by ``transform``."""
+        self.fit(X, mask=mask, sample_weight=sample_weight, entry_weight=entry_weight)
+        return self.transform(X, mask=mask, entry_weight=entry_weight)
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        mask: Any = None,
+        sample_weight: ArrayLike | None = None,
+        entry_weight: ArrayLike | None = None,
+    ) -> KSVD:
         """Learn from the next samples of a stream.
 
         Every ``batch_size`` samples the atoms are refitted to the codes of all samples so far, the older
@@ -249,39 +267,31 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples without missing entries; any number.
+            Samples; any number.
         y : ignored
+        mask, sample_weight, entry_weight
+            As for ``fit``.
 
         Returns
         -------
         self
         """
         first = not hasattr(self, "_stream")
-        X = np.asarray(validate_data(self, X, dtype=_FLOATS, order="C", reset=first))
+        X = check_samples(self, X, in_memory=True, reset=first, ensure_all_finite=mask is None)
         rule = self._check_parameters()
-        if first:
-            self._stream = list(fresh_stream(X, self.random_state))
-            self.n_seen_ = 0
-        stream = Stream(*self._stream)
-        samples = np.concatenate([stream.pending, X.astype(stream.pending.dtype, copy=False)])
-        n_whole = len(samples) - len(samples) % self.batch_size
-        for start in range(0, n_whole, self.batch_size):
-            stream = learn_batch(self, stream, samples[start : start + self.batch_size], rule)
-        pending = samples[n_whole:]
-        self.components_ = (
-            learn_batch(self, stream, pending, rule) if len(pending) else stream
-        ).atoms.astype(samples.dtype)
-        self._stream = list(stream._replace(pending=pending.copy()))
-        self.n_seen_ += len(X)
+        learn_stream(self, weighted_samples(X, mask, sample_weight, entry_weight, self.tol), rule)
         return self
 
-    def transform(self, X: ArrayLike, *, mask: Any = None) -> sparse.csr_array:
+    def transform(
+        self, X: ArrayLike, *, mask: Any = None, entry_weight: ArrayLike | None = None
+    ) -> sparse.csr_array:
         """Code ``X`` by OMP over the learned atoms; returns CSR codes (n_samples, n_components).
 
-        ``mask`` says what is observed, as in ``fit``; ``inverse_transform`` then fills in the rest.
+        ``mask`` says what is observed and ``entry_weight`` how much it counts, as in ``fit``;
+        ``inverse_transform`` then fills in the rest.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False, ensure_all_finite=mask is None)
+        X = validate_data(self, X, dtype=FLOATS, reset=False, ensure_all_finite=mask is None)
         return orthogonal_mp(
             X,
             self.components_,
@@ -289,6 +299,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.tol,
             self.positive,
             mask=mask,
+            sample_weight=check_entry_weight(entry_weight, X.shape),
             n_jobs=self.n_jobs,
         )
 
@@ -306,6 +317,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_integer("max_iter", self.max_iter, 1)
         check_integer("batch_size", self.batch_size, 1)
         check_choice("update", self.update, ("approximate", "exact"))
+        check_choice("online", self.online, (False, True))
         check_real("coherence_threshold", self.coherence_threshold, 0, 1, "(]")
         check_integer("min_uses", self.min_uses, 0)
         if self.positive_atoms and self.dc_atom:
@@ -317,9 +329,9 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError("dc_atom=True needs at least 2 features, got n_features=1; set dc_atom=False")
         return NON_NEGATIVE if self.positive_atoms else ZERO_MEAN if self.dc_atom else FREE
 
-    def _initial_atoms(self, source: Any, distinct: Any, rule: int, rng: Any) -> NDArray[np.floating]:
+    def _initial_atoms(self, X: Any, distinct: Any, rule: int, rng: Any) -> NDArray[np.floating]:
         init = self.components_ if self.warm_start and hasattr(self, "components_") else self.init
-        atoms = allowed(initial_atoms(init, self.n_components, source, distinct, rng), rule)
+        atoms = allowed(initial_atoms(init, self.n_components, X, distinct, rng, rule), rule)
         if self.dc_atom:
             atoms[0] = 1
         norms = np.linalg.norm(atoms, axis=1, keepdims=True)
@@ -329,53 +341,3 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"{'non-negative' if self.positive_atoms else 'of zero mean'}; give others by init"
             )
         return atoms / norms
-
-    def _compute_residual(
-        self, X: Any, components: Any, indices: Any, coefficients: Any, residual: NDArray[np.floating]
-    ) -> None:
-        def compute(block: slice) -> None:
-            residual[block] = X[block]
-            subtract_codes(residual[block], components, indices[block], coefficients[block])
-
-        for_blocks(compute, len(X), _BLOCK, self.n_jobs)
-
-    def _compute_energy(self, residual: Any, weights: Any, energy: NDArray[np.float64]) -> None:
-        def compute(block: slice) -> None:
-            r = residual[block]
-            energy[block] = np.einsum("ij,ij->i", r if weights is None else r * weights[block], r)
-
-        for_blocks(compute, len(residual), _BLOCK, self.n_jobs)
-
-    def _replace_atoms(self, source: Any, components: Any, uses: Any, energy: Any, distinct: Any) -> int:
-        poor = atoms_to_replace(components, uses, self.coherence_threshold, self.min_uses)
-        poor = poor[poor >= self.dc_atom]
-        fresh = worst_represented(source, energy, distinct, len(poor))
-        poor = poor[: len(fresh)]
-        components[poor] = fresh
-        return len(poor)
-
-
-def _weighted(X: NDArray[np.floating], mask: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-    """Return the samples that count, 0 where missing; the weights of their entries, or None; their own."""
-    weights = None if mask is None else check_weights(X, mask, None)
-    if weights is not None:
-        X, weights = np.where(weights > 0, X, 0), np.ascontiguousarray(weights, X.dtype)
-    if sample_weight is None:
-        return X, weights, np.ones(len(X))
-    sample_weight = np.asarray(sample_weight, np.float64)
-    if sample_weight.shape != (len(X),):
-        raise ValueError(f"sample_weight must have shape (n_samples,)=({len(X)},), got {sample_weight.shape}")
-    bad = sample_weight[~(np.isfinite(sample_weight) & (sample_weight >= 0))]
-    if len(bad):
-        raise ValueError(f"sample_weight must be finite and at least 0, got {bad[0]}")
-    kept = sample_weight > 0
-    if not kept.any():
-        raise ValueError("every sample_weight is zero; give at least one sample a positive weight")
-    return X[kept], None if weights is None else weights[kept], sample_weight[kept]
-
-
-def _uses(indices: Any, coefficients: Any, sample_weight: Any, n_components: int) -> NDArray[Any]:
-    """Return how many samples, each counting as often as its weight says, use every atom."""
-    counts = np.broadcast_to(sample_weight[:, None], indices.shape)
-    used = coefficients != 0
-    return np.bincount(indices[used], counts[used], n_components)

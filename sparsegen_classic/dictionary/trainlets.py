@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from math import isqrt, prod
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,21 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm import tqdm
 
 from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._validation import check_choice, check_integer, check_real
-from sparsegen_classic.dictionary.atoms import atoms_to_replace
-from sparsegen_classic.dictionary.sparse_atoms import SparseAtoms, Stepper, empty_atoms, residual_of
+from sparsegen_classic.dictionary.osdl import Learner, start
+from sparsegen_classic.dictionary.samples import FLOATS, check_samples
+from sparsegen_classic.dictionary.sparse_atoms import SparseAtoms
 from sparsegen_classic.dictionary.sparse_omp import correlate, sparse_omp_arrays
-from sparsegen_classic.dictionary.wavelets import wavelet_base
+from sparsegen_classic.dictionary.steps import Course, describe_run, progress, restore
+from sparsegen_classic.dictionary.wavelets import check_image_shape, wavelet_base
 from sparsegen_classic.pursuit.omp import check_sparsity, codes_from_arrays
 
-_FLOATS = (np.float64, np.float32)
-_CLEANING = 10  # samples an atom between two cleanings
-_LONGEST_LINE = 1024  # features that are still taken as a one-dimensional signal if no shape is given
+_KEPT = (
+    *("components_", "atom_positions_", "atom_values_", "errors_", "n_iter_", "n_replaced_"),
+    *("_velocity", "_scale", "_uses", "_n_since_cleaning"),
+)
 
 
 class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -171,6 +173,7 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    errors_: NDArray[np.float64]
     _velocity: NDArray[np.floating] | None
 
     def fit(self, X: Any, y: Any = None) -> Trainlets:
@@ -178,18 +181,59 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         A float memory map is read batch by batch. ``y`` is ignored.
         """
-        X = validate_data(self, X, dtype=_FLOATS, order="C")
-        check_integer("max_iter", self.max_iter, 1)
-        rng = np.random.default_rng(seed_sequence(self.random_state))
-        self._start(X, rng)
-        n_batches = -(-len(X) // self.batch_size)
-        with self._progress(self.max_iter * n_batches) as bar:
-            for iteration in range(self.max_iter):
-                order = rng.permutation(len(X))
-                n_dropped = int(self.drop_atoms * len(self.components_)) if iteration == 0 else 0
-                self._pass(X, np.array_split(order, n_batches), bar, rng, n_dropped)
-        self._velocity = None  # the momentum of one fit is no concern of a later call
+        for _ in self.learn_steps(X):
+            pass
         return self
+
+    def learn_steps(self, X: Any, state: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """Learn as ``fit`` does, one mini-batch at a time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        state : dict, default=None
+            What an earlier call yielded for the same data and parameters, maybe in another process: learning
+            goes on from there and ends with the same bits. None starts.
+
+        Yields
+        ------
+        state : dict
+            Where learning is after the step: arrays, numbers, None, and dicts of such that JSON can hold.
+            The next step changes the arrays: save or copy them at once.
+
+        Examples
+        --------
+        >>> import copy
+        >>> import numpy as np
+        >>> from sparsegen_classic import Trainlets
+        >>> X = np.random.default_rng(0).standard_normal((300, 36))
+        >>> options = {"n_nonzero_coefs": 3, "batch_size": 100, "max_iter": 2}
+        >>> model = Trainlets(20, **options, random_state=0)
+        >>> states = [copy.deepcopy(state) for state in model.learn_steps(X)]
+        >>> resumed = Trainlets(20, **options)
+        >>> len(list(resumed.learn_steps(X, states[3])))
+        2
+        >>> np.array_equal(resumed.components_, model.components_)
+        True
+        """
+        X = check_samples(self, X)
+        check_integer("max_iter", self.max_iter, 1)
+        self._check_parameters()
+        run = describe_run(self, X)
+        if state is None:
+            rng = np.random.default_rng(seed_sequence(self.random_state))
+            start(self, X, rng)
+            course = Course(rng.bit_generator.state)
+        else:
+            restore(self, state, run, _KEPT)
+            course = Course(**state["course"])
+        learner = Learner(self, X.dtype)
+        for rows, active in course.batches(self, len(X), learner.draw_active):
+            course.record(self, learner.learn(X[rows], active), len(rows) * X.shape[1])
+            kept = {name: getattr(self, name) for name in _KEPT}
+            yield kept | {"course": course.state(), "run": run}
+        self._velocity = None  # the momentum of one fit is no concern of a later call
 
     def partial_fit(self, X: Any, y: Any = None) -> Trainlets:
         """Learn from ``X`` (n_samples, n_features) in one pass, in the given order; ``y`` is ignored.
@@ -198,12 +242,18 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         call makes at least one step, so give a few hundred samples at a time.
         """
         first = not hasattr(self, "components_")
-        X = validate_data(self, X, dtype=_FLOATS if first else self.components_.dtype, order="C", reset=first)
+        X = validate_data(self, X, dtype=FLOATS if first else self.components_.dtype, order="C", reset=first)
+        self._check_parameters()
         if first:
-            self._start(X, np.random.default_rng(seed_sequence(self.random_state)))
-        batches = np.array_split(np.arange(len(X)), -(-len(X) // self.batch_size))
-        with self._progress(len(batches)) as bar:
-            self._pass(X, batches, bar)
+            start(self, X, np.random.default_rng(seed_sequence(self.random_state)))
+        learner, squared_error = Learner(self, X.dtype), 0.0
+        batches = np.array_split(X, -(-len(X) // self.batch_size))
+        with progress(self, len(batches)) as bar:
+            for batch in batches:
+                squared_error += learner.learn(batch)
+                bar.update()
+        self.errors_ = np.append(self.errors_, np.sqrt(squared_error / X.size))
+        self.n_iter_ += 1
         return self
 
     def transform(self, X: Any) -> sparse.csr_array:
@@ -212,7 +262,7 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Warns once (ConvergenceWarning) if signals stopped early at a linearly dependent atom.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
         atoms = self._atoms(X.dtype)
         k = check_sparsity(self.n_nonzero_coefs, None, self.components_.shape)
         gram = correlate(atoms.components, atoms, self.n_jobs)
@@ -240,33 +290,6 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def _start(self, X: NDArray[np.floating], rng: np.random.Generator) -> None:
-        """Check the parameters and choose the initial atoms among the samples."""
-        self._check_parameters()
-        n_features = X.shape[1]
-        base = wavelet_base(_check_shape(self.image_shape, n_features), self.wavelet, X.dtype)
-        n = n_features if self.n_components is None else check_integer("n_components", self.n_components, 1)
-        check_sparsity(self.n_nonzero_coefs, None, (n, n_features))
-        sparsity = min(max(16, n_features // 16), base.n_functions)
-        if self.atom_sparsity is not None:
-            sparsity = check_integer("atom_sparsity", self.atom_sparsity, 1, base.n_functions)
-        energy = np.einsum("ij,ij->i", X, X)
-        usable = np.flatnonzero(energy > 1e-12 * energy.max())
-        if len(usable) < n:
-            raise ValueError(
-                f"n_components={n} atoms need at least as many non-zero samples, got {len(usable)} of "
-                f"n_samples={len(X)}; lower n_components or give more samples"
-            )
-        atoms = empty_atoms(base, n, sparsity)
-        chosen = np.sort(rng.choice(usable, n, replace=False))
-        atoms.approximate(np.arange(n), X[chosen], self.n_jobs)
-        self.atom_positions_, self.atom_values_ = atoms.positions, atoms.values
-        self.components_ = atoms.components
-        self.errors_, self.n_iter_, self.n_replaced_ = np.empty(0), 0, 0
-        self._velocity = None
-        self._scale = np.ones(n, X.dtype)
-        self._uses, self._n_since_cleaning = np.zeros(n, np.int64), 0
-
     def _check_parameters(self) -> None:
         check_integer("batch_size", self.batch_size, 1)
         check_choice("step", self.step, ("scaled", "exact", "paper"))
@@ -275,88 +298,10 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_integer("min_uses", self.min_uses, 0)
         check_real("drop_atoms", self.drop_atoms, 0, 1, "[)")
 
-    def _pass(
-        self,
-        X: NDArray[np.floating],
-        batches: list[NDArray[np.intp]],
-        bar: tqdm,
-        rng: np.random.Generator | None = None,
-        n_dropped: int = 0,
-    ) -> None:
-        """Learn from the batches, one step each."""
-        atoms = self._atoms(X.dtype)
-        n = len(atoms.components)
-        k = check_sparsity(self.n_nonzero_coefs, None, atoms.components.shape)
-        if self.momentum and self._velocity is None:
-            self._velocity = np.zeros((n, atoms.base.n_functions), X.dtype)
-        stepper = Stepper(self.step, self.momentum, self._velocity, self._scale)
-        squared_error = 0.0
-        for batch in batches:
-            Y, active = X[np.sort(batch)], None
-            if rng is not None and n_dropped:
-                active = np.sort(rng.choice(n, max(k, n - n_dropped), replace=False))
-            codes, residual = self._code(Y, atoms, k, active)
-            if self._n_since_cleaning >= _CLEANING * n:
-                self._clean(Y, residual, atoms)
-                codes, residual = self._code(Y, atoms, k, active)
-            squared_error += float(np.einsum("ij,ij->", residual, residual, dtype=np.float64))
-            self._uses += np.bincount(codes.indices, minlength=n)
-            self._n_since_cleaning += len(Y)
-            stepper.update(atoms, codes, residual, self.n_jobs)
-            bar.update()
-        self.errors_ = np.append(self.errors_, np.sqrt(squared_error / X.size))
-        self.n_iter_ += 1
-
-    def _code(
-        self, Y: NDArray[np.floating], atoms: SparseAtoms, k: int, active: NDArray[np.intp] | None
-    ) -> tuple[sparse.csr_array, NDArray[np.floating]]:
-        gram = correlate(atoms.components, atoms, self.n_jobs)
-        indices, coefficients, _ = sparse_omp_arrays(Y, atoms, gram, k, active=active, n_jobs=self.n_jobs)
-        codes = codes_from_arrays(indices, coefficients, len(atoms.components))
-        return codes, residual_of(Y, codes, atoms.components, self.n_jobs)
-
-    def _clean(self, Y: NDArray[np.floating], residual: NDArray[np.floating], atoms: SparseAtoms) -> None:
-        """Replace poor atoms by the worst represented images of the batch; start counting anew."""
-        poor = atoms_to_replace(atoms.components, self._uses, self.coherence_threshold, self.min_uses)
-        energy = np.einsum("ij,ij->i", residual, residual)
-        worst = np.argsort(-energy, kind="stable")[: len(poor)]
-        worst = worst[energy[worst] > 1e-12 * np.einsum("ij,ij->i", Y[worst], Y[worst])]
-        poor = poor[: len(worst)]
-        atoms.approximate(poor, Y[worst], self.n_jobs)
-        if self._velocity is not None:
-            self._velocity[poor] = 0
-        self._scale[poor] = 1
-        self._uses[:], self._n_since_cleaning = 0, 0
-        self.n_replaced_ += len(poor)
-
     def _atoms(self, dtype: Any) -> SparseAtoms:
         """Return the learned atoms with their base; in their own dtype they share memory."""
-        base = wavelet_base(_check_shape(self.image_shape, self.n_features_in_), self.wavelet, dtype)
+        base = wavelet_base(check_image_shape(self.image_shape, self.n_features_in_), self.wavelet, dtype)
         values, components = (
             part.astype(dtype, copy=False) for part in (self.atom_values_, self.components_)
         )
         return SparseAtoms(base, self.atom_positions_, values, components)
-
-    def _progress(self, n_batches: int) -> tqdm:
-        return tqdm(total=n_batches, desc="Trainlets", disable=None if self.verbose else True, leave=False)
-
-
-def _check_shape(image_shape: tuple[int, ...] | None, n_features: int) -> tuple[int, ...]:
-    """Return the shape of an image of ``n_features`` values."""
-    if image_shape is None:
-        side = isqrt(n_features)
-        if side**2 == n_features:
-            return (side, side)
-        if n_features > _LONGEST_LINE:
-            raise ValueError(
-                f"image_shape must be given for n_features={n_features}, which is no square number; give "
-                "(height, width) or (height, width, channels)"
-            )
-        return (1, n_features)
-    shape = tuple(check_integer("image_shape", side, 1) for side in image_shape)
-    if len(shape) not in (2, 3) or prod(shape) != n_features:
-        raise ValueError(
-            f"image_shape must be (height, width) or (height, width, channels) with a product of "
-            f"n_features={n_features}, got {image_shape!r}"
-        )
-    return shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from math import ceil, log2, prod
+from math import ceil, isqrt, log2, prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 from sparsegen_classic._validation import check_choice, check_integer, check_real
+
+_LONGEST_LINE = 1024  # features that are still taken as a one-dimensional signal if no shape is given
 
 
 def cropped_wavelets(n: int, wavelet: str = "sym8", threshold: float = 1e-3) -> NDArray[np.float64]:
@@ -137,3 +139,24 @@ def wavelet_base(image_shape: tuple[int, ...], wavelet: str, dtype: Any = np.flo
         right, right_norms = np.kron(right, colours), np.repeat(right_norms, len(colours))
     weights = np.outer(left_norms, right_norms).reshape(-1) ** 2
     return SeparableBase(*(np.ascontiguousarray(part, dtype) for part in (left, right, weights)))
+
+
+def check_image_shape(image_shape: tuple[int, ...] | None, n_features: int) -> tuple[int, ...]:
+    """Return the shape of an image of ``n_features`` values; None = square or, if short, a line."""
+    if image_shape is None:
+        side = isqrt(n_features)
+        if side**2 == n_features:
+            return (side, side)
+        if n_features > _LONGEST_LINE:
+            raise ValueError(
+                f"image_shape must be given for n_features={n_features}, which is no square number; give "
+                "(height, width) or (height, width, channels)"
+            )
+        return (1, n_features)
+    shape = tuple(check_integer("image_shape", side, 1) for side in image_shape)
+    if len(shape) not in (2, 3) or prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape must be (height, width) or (height, width, channels) with a product of "
+            f"n_features={n_features}, got {image_shape!r}"
+        )
+    return shape

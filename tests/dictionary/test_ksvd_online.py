@@ -19,7 +19,7 @@ def test_moments_are_those_of_the_codes():
     components = naive.unit_rows(X[:30])
     indices, coefficients, _ = omp_arrays(X, components, 3)
     gram, cross, uses = np.ones((30, 30)), np.ones((30, 20)), np.zeros(30)
-    add_moments(X, indices, coefficients, 0.5, gram, cross, uses)
+    add_moments(X, indices, coefficients, np.ones(300), 0.5, gram, cross, uses)
     codes = codes_from_arrays(indices, coefficients, 30).toarray()
     np.testing.assert_allclose(gram, 0.5 + codes.T @ codes)
     np.testing.assert_allclose(cross, 0.5 + codes.T @ X)
