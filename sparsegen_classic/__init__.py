@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 from sparsegen_classic._version import __version__
 
 if TYPE_CHECKING:
+    from sparsegen_classic._checkpoint import CheckpointError
     from sparsegen_classic.baselines import (
         PPCA,
         GroupedGaussians,
@@ -75,15 +76,17 @@ if TYPE_CHECKING:
     )
     from sparsegen_classic.dictionary import KSVD, Trainlets, cropped_wavelets, dct_atoms
     from sparsegen_classic.evaluation import evaluate_generator
-    from sparsegen_classic.generator import Draws, SparseImageGenerator
+    from sparsegen_classic.generator import Draws, MemoryPlan, SparseImageGenerator, plan_memory
     from sparsegen_classic.images import (
         ImageSet,
+        ImageStore,
         PatchGrid,
         assemble_patches,
         extract_patches,
         image_grid,
         open_images,
         save_images,
+        store_images,
     )
     from sparsegen_classic.metrics import (
         DigitNetwork,
@@ -125,6 +128,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "_checkpoint": ("CheckpointError",),
     "baselines": (
         "GroupedGaussians",
         "IndependentPixels",
@@ -160,15 +164,17 @@ _HOME = {
     ),
     "dictionary": ("KSVD", "Trainlets", "cropped_wavelets", "dct_atoms"),
     "evaluation": ("evaluate_generator",),
-    "generator": ("Draws", "SparseImageGenerator"),
+    "generator": ("Draws", "MemoryPlan", "SparseImageGenerator", "plan_memory"),
     "images": (
         "ImageSet",
+        "ImageStore",
         "PatchGrid",
         "assemble_patches",
         "extract_patches",
         "image_grid",
         "open_images",
         "save_images",
+        "store_images",
     ),
     "metrics": (
         "DigitNetwork",

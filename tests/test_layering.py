@@ -33,7 +33,6 @@ FLOORS = [
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of a floor do not use each other, but for this
 SIDEWAYS = {
-    ("_blocks", "_rows"),
     ("_checkpoint", "_blocks"),
     ("_checkpoint", "_states"),
     ("dictionary", "pursuit"),

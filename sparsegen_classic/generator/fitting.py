@@ -1,46 +1,198 @@
-"""One model: dictionary, supports and coefficients of the images of a class, and their tone."""
+"""The models of a generator, fitted one by one, wherever that is: in this process or by a worker."""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sparsegen_classic._blocks import Paths, fill_blocks
+from sparsegen_classic._checkpoint import Stages
+from sparsegen_classic._parallel import map_blocks
+from sparsegen_classic._random import seed_sequence
+from sparsegen_classic._rows import ArrayFile, Rows
 from sparsegen_classic._validation import check_integer
-from sparsegen_classic.generator.defaults import default_n_groups
+from sparsegen_classic.generator.defaults import default_n_groups, make_parts
 from sparsegen_classic.images import group_images, tone_curve
 
+_log = logging.getLogger(__name__)
+_BLOCK = 2048  # images that are looked at, or coded, at a time
 _TONE_IMAGES = 1000  # whose reconstructions the tone curve is taken from
 
+Images = Any  # NDArray (n, n_features) or Rows
 
-def fit_parts(
-    images: NDArray[np.floating], parts: list[Any], n_groups: int | None, seed: int
+
+@dataclass(frozen=True)
+class FittedModel:
+    """What is fitted to the images of a class."""
+
+    parts: list[Any]
+    mean: NDArray[np.float32]
+    curve: NDArray[np.float64] | None
+    lowest: float
+    highest: float
+
+
+def fit_models(
+    generator: Any,
+    source: Any,
+    members: list[NDArray[np.intp]],
+    stages: Stages | None,
+    step: Callable[[], Any],
+) -> list[FittedModel]:
+    """Fit a model to each class: one with all workers for its blocks, several side by side."""
+    single = generator.classes_ is None
+    seeds = None if stages is None else stages.load("seeds")
+    if seeds is None:
+        seeds = seed_sequence(generator.random_state).generate_state(len(members))
+        if stages is not None:
+            stages.save("seeds", seeds)
+    fitting = Fitting(
+        source,
+        members,
+        [""] if single else [f" of class {label}" for label in generator.classes_],
+        seeds.tolist(),
+        (generator.dictionary, generator.supports, generator.coefficients),
+        {"n_jobs": generator.n_jobs, "verbose": int(generator.verbose and single)},
+        generator.mean,
+        generator.tone,
+        generator.n_groups,
+        tuple(generator.image_shape_.tolist()),
+        stages,
+    )
+    fitted = []
+    made = [fitting(slice(0, 1))] if single else map_blocks(fitting, len(members), 1, generator.n_jobs)
+    for model in made:
+        fitted.append(model)
+        step()
+    return fitted
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """All that it takes to fit the models; called with the slice of one of them."""
+
+    source: Any
+    members: list[NDArray[np.intp]]
+    names: list[str]
+    seeds: list[int]
+    parts: tuple[Any, Any, Any]
+    shared: dict[str, Any]  # n_jobs and verbose, for all parts
+    mean: str
+    tone: str
+    n_groups: int | None
+    image_shape: tuple[int, ...]
+    stages: Stages | None
+
+    def __call__(self, which: slice) -> FittedModel:
+        """Fit the model ``which.start``."""
+        number, n_jobs = which.start, self.shared["n_jobs"]
+        members = None if len(self.members) == 1 else self.members[number]
+        with _timed("looking"):
+            rows = Rows(self.source, members)
+            mean, lowest, highest, differ = look_at(rows, n_jobs)
+        if not differ:
+            raise ValueError(
+                f"all {len(rows)} images{self.names[number]} are equal; there is nothing to learn, "
+                "give others"
+            )
+        if self.mean == "pixel":
+            rows = Rows(self.source, members, mean)
+        else:
+            mean = np.zeros_like(mean)
+        images = rows[:] if isinstance(self.source, np.ndarray) else rows
+        shared = self.shared | {"random_state": self.seeds[number]}
+        parts = make_parts(*self.parts, self.image_shape, min(map(len, self.members)), shared)
+        stages = None if self.stages is None else self.stages.within(f"model-{number}")
+        with _timed("dictionary"):
+            parts[0] = learn_dictionary(parts[0], images, stages)
+        with _timed("coding"):
+            codes = code_images(parts[0], images, n_jobs, stages)
+        curve = fit_tone(images, codes, parts[0].components_, mean) if self.tone == "match" else None
+        fit_codes(images, codes, parts, self.n_groups, self.seeds[number])
+        return FittedModel(parts, mean, curve, lowest, highest)
+
+
+@contextmanager
+def _timed(stage: str) -> Iterator[None]:
+    """Log how long a stage took."""
+    start = time.perf_counter()
+    yield
+    _log.info("%s took %.3f s", stage, time.perf_counter() - start)
+
+
+def learn_dictionary(dictionary: Any, images: Images, stages: Stages | None) -> Any:
+    """Return the dictionary fitted to centred images, with a checkpoint from where that is on."""
+    if stages is None:
+        return dictionary.fit(images if hasattr(dictionary, "learn_steps") else images[:])
+    classes = {type(dictionary).__name__: type(dictionary)}
+    learned = stages.load("dictionary", classes)
+    if learned is None:
+        stages.follow("steps", lambda state: dictionary.learn_steps(images, state))
+        stages.save("dictionary", dictionary, classes)
+        stages.remove("steps")
+        return dictionary
+    return learned.set_params(n_jobs=dictionary.n_jobs, verbose=dictionary.verbose)
+
+
+def code_images(
+    dictionary: Any, images: Images, n_jobs: int | None, stages: Stages | None
 ) -> sparse.csr_array:
-    """Fit dictionary, supports and coefficients to centred images; return the codes.
+    """Return the codes of images, made block by block; with a checkpoint, in files that are mapped."""
+    given = (_code, len(images), _BLOCK, n_jobs, images, dictionary)
+    if stages is None:
+        blocks = list(map_blocks(*given))
+        sizes, indices, values = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    else:
+        function, *others = given
+        files = fill_blocks(stages.path("codes"), function, 3, *others)
+        sizes = np.concatenate([ArrayFile.open_npy(paths[0])[:] for paths in files])
+        indices, values = (
+            _joined(stages.path(f"{name}.npy"), files, i)
+            for i, name in enumerate(("atoms", "coefficients"), 1)
+        )
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    integer = np.int32 if indptr[-1] < 2**31 else np.int64
+    shape = len(images), len(dictionary.components_)
+    return sparse.csr_array(
+        (values, indices.astype(integer, copy=False), indptr.astype(integer)), shape=shape
+    )
+
+
+def fit_codes(
+    images: Images, codes: sparse.csr_array, parts: list[Any], n_groups: int | None, seed: int
+) -> None:
+    """Fit supports and coefficients to the codes of images.
 
     ``n_groups`` families of images become the latent groups; None is their default number, or what
     ``supports`` finds by itself if it is made for that.
     """
     dictionary, supports, coefficients = parts
-    dictionary.fit(images)
-    codes = dictionary.transform(images)
     if n_groups is None and supports.get_params().get("n_groups") == 1:
         n_groups = default_n_groups(len(images), dictionary.get_params().get("n_nonzero_coefs"))
     groups = None
     if n_groups is not None:
         check_integer("n_groups", n_groups, 1, len(images), "each needs an image")
-        groups = group_images(images, n_groups, seed)
+        with _timed("groups"):
+            groups = group_images(images, n_groups, seed)
         if "n_groups" in supports.get_params():
             supports.set_params(n_groups=int(groups.max()) + 1)
-    if groups is not None and groups.any():
-        supports.fit(codes, groups=groups)
-    else:
-        supports.fit(codes)
-        groups = supports.most_probable_groups(codes) if n_groups_of(supports) > 1 else None
-    coefficients.fit(codes, **({} if groups is None else {"groups": groups}))
-    return codes
+    with _timed("supports"):
+        if groups is not None and groups.any():
+            supports.fit(codes, groups=groups)
+        else:
+            supports.fit(codes)
+            groups = supports.most_probable_groups(codes) if n_groups_of(supports) > 1 else None
+    with _timed("coefficients"):
+        coefficients.fit(codes, **({} if groups is None else {"groups": groups}))
 
 
 def n_groups_of(supports: Any) -> int:
@@ -49,8 +201,45 @@ def n_groups_of(supports: Any) -> int:
 
 
 def fit_tone(
-    images: NDArray[np.floating], codes: sparse.csr_array, components: NDArray, mean: NDArray
+    images: Images, codes: sparse.csr_array, components: NDArray, mean: NDArray
 ) -> NDArray[np.float64]:
     """Return the curve from the reconstructions of some centred images to the images themselves."""
     some = np.linspace(0, len(images) - 1, min(len(images), _TONE_IMAGES)).astype(int)
     return tone_curve(codes[some] @ components + mean, images[some] + mean)
+
+
+def look_at(rows: Rows, n_jobs: int | None) -> tuple[NDArray[np.float32], float, float, bool]:
+    """Return the mean image, the lowest and highest value, and whether images differ."""
+    first, total = rows[:1], np.zeros(rows.shape[1])
+    lowest, highest, differ = np.inf, -np.inf, False
+    for part, low, high, other in map_blocks(_look_at, len(rows), _BLOCK, n_jobs, rows, first):
+        total += part
+        lowest, highest, differ = min(lowest, low), max(highest, high), differ or other
+        if not np.isfinite(part).all():
+            raise ValueError("Input X contains NaN or infinity; leave such images out, or repair them")
+    return (total / len(rows)).astype(np.float32), lowest, highest, differ
+
+
+def _look_at(block: slice, rows: Rows, first: NDArray) -> tuple[NDArray[np.float64], float, float, bool]:
+    images = rows[block]
+    total = images.sum(axis=0, dtype=np.float64)
+    return total, float(images.min()), float(images.max()), bool((images != first).any())
+
+
+def _code(block: slice, images: Images, dictionary: Any) -> tuple[NDArray[Any], ...]:
+    """Return the codes of a block as sizes of rows, atoms and coefficients."""
+    codes = sparse.csr_array(dictionary.transform(images[block]))
+    codes.sort_indices()
+    return np.diff(codes.indptr).astype(np.int32), codes.indices.astype(np.int32), codes.data
+
+
+def _joined(path: Path, files: list[Paths], which: int) -> NDArray[Any]:
+    """Return one array of all blocks, a map of a file."""
+    parts = [ArrayFile.open_npy(paths[which]) for paths in files]
+    shape = (sum(map(len, parts)),)
+    joined = np.lib.format.open_memmap(path, "w+", parts[0].dtype, shape)
+    start = 0
+    for part in parts:
+        joined[start : start + len(part)] = part[:]
+        start += len(part)
+    return joined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,15 +14,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
 from sparsegen_classic._classes import choose_models, models_of, split_classes
-from sparsegen_classic._parallel import for_blocks
-from sparsegen_classic._random import seed_sequence, spawn_generators
+from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.coefficients import GaussianCoefficients
 from sparsegen_classic.generator.combinations import combine_at_random
-from sparsegen_classic.generator.defaults import make_parts
 from sparsegen_classic.generator.draws import Draws
-from sparsegen_classic.generator.fitting import fit_parts, fit_tone, n_groups_of
-from sparsegen_classic.images import N_LEVELS, apply_tone
+from sparsegen_classic.generator.fitting import fit_models, n_groups_of
+from sparsegen_classic.generator.sources import check_images, open_stages
+from sparsegen_classic.images import ImageStore, apply_tone
 from sparsegen_classic.support import MarkovSupports
 
 _BLOCK = 1024  # images drawn between two steps of the progress bar
@@ -152,15 +152,25 @@ class SparseImageGenerator(BaseEstimator):
         supports, coefficients = MarkovSupports(smoothing=0.0), GaussianCoefficients()
         return cls(dictionary, supports, coefficients, mean="none", tone="clip", n_groups=1, **parameters)
 
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> SparseImageGenerator:
+    def fit(
+        self,
+        X: ArrayLike | ImageStore,
+        y: ArrayLike | None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> SparseImageGenerator:
         """Learn dictionary and probability of the codes.
 
         Parameters
         ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_features)
-            Training images, finite; [0, 1] is the range they are expected in.
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_features), or ImageStore
+            Training images, finite; [0, 1] is the range they are expected in. Those of a store or a memory
+            map stay where they are, and are read block by block.
         y : array-like of shape (n,), default=None
             Labels, needed for ``per_class=True``.
+        checkpoint : path, default=None
+            Folder that keeps what is done, new, empty or of the same fit. Interrupted at any moment, even
+            killed, the same call goes on from there, and the model is the same to the last bit.
 
         Returns
         -------
@@ -171,21 +181,33 @@ class SparseImageGenerator(BaseEstimator):
         ValueError
             If there are too few images for the dictionary, all images are equal, labels are missing, or a
             parameter is out of range.
+        CheckpointError
+            If the checkpoint is of other data, parameters or versions, or in use.
+
+        Notes
+        -----
+        Under ``joblib.parallel_config`` with processes or a cluster, workers look at the images and code
+        them, and models of several classes are fitted side by side. They read the images themselves: store,
+        map and checkpoint must lie where they see them. The model does not depend on where it was fitted.
         """
         check_choice("mean", self.mean, ("pixel", "none"))
         check_choice("tone", self.tone, ("match", "clip"))
-        rows: Any = X
-        if np.ndim(rows) > 2:
-            rows = np.asarray(rows)
-            rows = rows.reshape(len(rows), -1)
-        self.image_shape_ = np.array(np.shape(X)[1:])
-        rows = validate_data(self, rows, dtype=(np.float32, np.float64), ensure_min_samples=2)
-        inside = rows.min() >= 0 and rows.max() <= 1
-        self.pixel_range_ = np.array([0.0, 1.0] if inside else [rows.min(), rows.max()])
-        self.classes_, members = split_classes(self.per_class, y, len(rows))
-        self.class_prior_ = np.array([len(member) for member in members]) / len(rows)
-        smallest = min(len(member) for member in members)
-        self._fit_models(rows, members, smallest)
+        source = check_images(self, X)
+        self.classes_, members = split_classes(self.per_class, y, len(source))
+        self.class_prior_ = np.array([len(member) for member in members]) / len(source)
+        with (
+            open_stages(self, source, y, checkpoint) as (readable, stages),
+            self._progress(len(members), "fit", "model") as bar,
+        ):
+            models = fit_models(self, readable, members, stages, bar.update)
+        parts = zip(*(model.parts for model in models), strict=True)
+        self.dictionaries_, self.supports_, self.coefficients_ = (list(part) for part in parts)
+        self.means_ = np.stack([model.mean for model in models])
+        curves = [model.curve for model in models if model.curve is not None]
+        self.tone_curves_ = np.stack(curves) if curves else None
+        lowest, highest = np.min([m.lowest for m in models]), np.max([m.highest for m in models])
+        inside = lowest >= 0 and highest <= 1
+        self.pixel_range_ = np.array([0.0, 1.0] if inside else [lowest, highest])
         return self
 
     def sample(
@@ -322,43 +344,6 @@ class SparseImageGenerator(BaseEstimator):
             "n_states": [len(supports.states_) for supports in self.supports_],
             "n_groups": [n_groups_of(supports) for supports in self.supports_],
         }
-
-    def _fit_models(self, rows: NDArray[np.floating], members: list[NDArray[np.intp]], smallest: int) -> None:
-        """Fit one model for each class, the classes side by side."""
-        n_models = len(members)
-        seeds = seed_sequence(self.random_state).generate_state(n_models)
-        fitted: list[Any] = [None] * n_models
-        self.means_ = np.zeros((n_models, rows.shape[1]), np.float32)
-        self.tone_curves_ = curves = np.zeros((n_models, 2, N_LEVELS)) if self.tone == "match" else None
-        given = (self.dictionary, self.supports, self.coefficients)
-        shape, verbose = tuple(self.image_shape_.tolist()), int(self.verbose and self.classes_ is None)
-        inner_jobs = self.n_jobs if n_models == 1 else 1
-        with self._progress(n_models, "fit", "model") as bar:
-
-            def fit_one(block: slice) -> None:
-                model = block.start
-                images = rows[members[model]]
-                if (images == images[0]).all():
-                    where = "" if self.classes_ is None else f" of class {self.classes_[model]}"
-                    raise ValueError(
-                        f"all {len(images)} images{where} are equal; there is nothing to learn, give others"
-                    )
-                if self.mean == "pixel":
-                    self.means_[model] = images.mean(axis=0, dtype=np.float64)
-                    images = images - self.means_[model]
-                seed = int(seeds[model])
-                shared = {"random_state": seed, "n_jobs": inner_jobs, "verbose": verbose}
-                parts = make_parts(*given, shape, smallest, shared)
-                codes = fit_parts(images, parts, self.n_groups, seed)
-                if curves is not None:
-                    curves[model] = fit_tone(images, codes, parts[0].components_, self.means_[model])
-                fitted[model] = parts
-                bar.update()
-
-            for_blocks(fit_one, n_models, 1, self.n_jobs)
-        self.dictionaries_, self.supports_, self.coefficients_ = (
-            list(part) for part in zip(*fitted, strict=True)
-        )
 
     def _per_model(
         self,

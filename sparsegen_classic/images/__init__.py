@@ -1,5 +1,7 @@
 """Image data in and out: :func:`open_images` reads every source, :func:`save_images` writes every form.
 
+:func:`store_images` keeps on disk what memory cannot hold.
+
 Inside the package images are (n, h, w) or (n, h, w, 3), float32, in [0, 1], C-contiguous. The policies
 (range, grey, alpha, orientation, size, damaged files) are explicit parameters; nothing is rescaled by guess.
 """
@@ -15,11 +17,13 @@ from sparsegen_classic.images.patches import (
     split_means,
 )
 from sparsegen_classic.images.sources import ImageSet, open_images
+from sparsegen_classic.images.store import ImageStore, store_images
 from sparsegen_classic.images.tone import N_LEVELS, apply_tone, tone_curve
 
 __all__ = [
     "N_LEVELS",
     "ImageSet",
+    "ImageStore",
     "PatchGrid",
     "add_means",
     "apply_tone",
@@ -32,5 +36,6 @@ __all__ = [
     "sample_patches",
     "save_images",
     "split_means",
+    "store_images",
     "tone_curve",
 ]

@@ -8,16 +8,18 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from sparsegen_classic._parallel import single_threaded_openmp
+from sparsegen_classic._rows import Rows
 
 _DIMENSIONS, _ITERATIONS = 50, 30
+_SOME, _BLOCK = 20_000, 2048  # rows that tell the components; rows projected at a time
 
 
-def group_images(rows: NDArray[np.floating], n_groups: int, random_state: int = 0) -> NDArray[np.intp]:
-    """Group images by k-means on their 50 first principal components.
+def group_images(rows: NDArray[np.floating] | Rows, n_groups: int, random_state: int = 0) -> NDArray[np.intp]:
+    """Group images by k-means on their 50 first principal components, those of 20,000 images at most.
 
     Parameters
     ----------
-    rows : ndarray of shape (n_samples, n_features)
+    rows : ndarray or Rows of shape (n_samples, n_features)
         Images as rows.
     n_groups : int
         Number of groups wanted, at most n_samples.
@@ -37,12 +39,26 @@ def group_images(rows: NDArray[np.floating], n_groups: int, random_state: int = 
     >>> groups[0] == groups[1], groups[0] == groups[2], groups[2] == groups[3]
     (np.True_, np.False_, np.True_)
     """
-    if n_groups > 1:  # equal images cannot be told apart
-        n_groups = min(n_groups, len({row.tobytes() for row in rows}))
+    if n_groups > 1:
+        n_groups = _n_different(rows, n_groups)
     if n_groups == 1:
         return np.zeros(len(rows), np.intp)
-    n_dimensions = min(_DIMENSIONS, *rows.shape)
-    reduced = PCA(n_dimensions, svd_solver="randomized", random_state=random_state).fit_transform(rows)
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SOME)).astype(int)]
+    components = PCA(min(_DIMENSIONS, *some.shape), svd_solver="randomized", random_state=random_state)
+    reduced = components.fit_transform(some)
+    if len(some) < len(rows):
+        blocks = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+        reduced = np.concatenate([components.transform(block) for block in blocks])
     with single_threaded_openmp():  # threads would add up centres in any order
         means = KMeans(n_groups, n_init=1, max_iter=_ITERATIONS, random_state=random_state)
         return np.unique(means.fit_predict(reduced), return_inverse=True)[1]
+
+
+def _n_different(rows: NDArray[np.floating] | Rows, enough: int) -> int:
+    """Return how many rows differ, or ``enough`` if that many do: equal ones cannot be told apart."""
+    different: set[bytes] = set()
+    for start in range(0, len(rows), _BLOCK):
+        different.update(row.tobytes() for row in rows[start : start + _BLOCK])
+        if len(different) >= enough:
+            return enough
+    return len(different)

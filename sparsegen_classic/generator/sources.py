@@ -1,0 +1,106 @@
+"""The training images, wherever they are, and what a checkpoint of their fit is of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from sparsegen_classic._checkpoint import Checkpoint, Stages
+from sparsegen_classic._parallel import map_blocks, workers_are_remote
+from sparsegen_classic._rows import ArrayFile, Rows, as_source
+from sparsegen_classic.images import ImageStore
+
+_BLOCK = 2048  # images hashed at a time
+
+
+def check_images(generator: Any, X: Any) -> Any:
+    """Return images that can be read by blocks, an array of rows or files, and note their shape."""
+    source = as_source(X)
+    if isinstance(source, ArrayFile | ImageStore):
+        if len(source.shape) < 2 or len(source) < 2 or source.dtype.kind not in "biuf":
+            raise ValueError(
+                f"X must hold at least 2 images of numbers, got shape {source.shape} of {source.dtype}"
+            )
+        generator.image_shape_ = np.array(source.shape[1:])
+        generator.n_features_in_ = prod(source.shape[1:])
+        return source
+    rows: Any = X
+    if np.ndim(rows) > 2:
+        rows = np.asarray(rows)
+        rows = rows.reshape(len(rows), -1)
+    generator.image_shape_ = np.array(np.shape(X)[1:])
+    return validate_data(generator, rows, dtype=(np.float32, np.float64), ensure_min_samples=2)
+
+
+@contextmanager
+def open_stages(
+    generator: Any, source: Any, y: ArrayLike | None, checkpoint: str | os.PathLike[str] | None
+) -> Iterator[tuple[Any, Stages | None]]:
+    """Return the source as workers can read it, and the stages of the checkpoint asked for, if any."""
+    remote_array = workers_are_remote() and isinstance(source, np.ndarray)
+    if checkpoint is None:
+        with tempfile.TemporaryDirectory(prefix="sparsegen-") as folder:
+            yield (_stored(source, Path(folder, "images.npy")) if remote_array else source), None
+        return
+    if generator.dictionary is not None and not hasattr(generator.dictionary, "learn_steps"):
+        raise ValueError(
+            f"checkpoint={os.fspath(checkpoint)!r} needs a dictionary that can be resumed (Trainlets, KSVD), "
+            f"got {type(generator.dictionary).__name__}; fit it without checkpoint"
+        )
+    work = {"work": "fit", "parameters": _parameters(generator), "data": _fingerprint(source, y)}
+    with Checkpoint(checkpoint, work) as stages:
+        if remote_array:
+            source = _stored(source, stages.path("images.npy"))
+        yield source, stages
+
+
+def _stored(images: np.ndarray, path: Path) -> ArrayFile:
+    np.save(path, images)
+    return ArrayFile.open_npy(path)
+
+
+def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
+    """Return the parameters that a result depends on, in values that JSON can carry."""
+    parameters = estimator.get_params(deep=False)
+    return {"class": type(estimator).__name__} | {
+        name: _plain(value) for name, value in sorted(parameters.items()) if name not in ("n_jobs", "verbose")
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseEstimator):
+        return _parameters(value)
+    if isinstance(value, np.random.Generator | np.random.RandomState | np.random.SeedSequence):
+        return "drawn once"  # the seeds are in the checkpoint
+    if isinstance(value, np.ndarray):
+        return f"array {hashlib.sha256(value.tobytes()).hexdigest()}"
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+
+
+def _fingerprint(source: Any, y: ArrayLike | None) -> dict[str, Any]:
+    """Tell the data by shape and content."""
+    labels = "none" if y is None else hashlib.sha256(repr(np.asarray(y).tolist()).encode()).hexdigest()
+    if isinstance(source, ImageStore):
+        content = source.fingerprint
+    else:
+        digest = hashlib.sha256(str(source.dtype).encode())
+        for part in map_blocks(_digest, len(source), _BLOCK, None, Rows(source)):
+            digest.update(part)
+        content = digest.hexdigest()
+    about = {"number of images": len(source), "values of an image": prod(source.shape[1:])}
+    return about | {"content": content, "labels": labels}
+
+
+def _digest(block: slice, rows: Rows) -> bytes:
+    return hashlib.sha256(rows[block].data).digest()
