@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from tempfile import TemporaryDirectory
+from traceback import format_exc
 from typing import Any
 
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config, wrap_non_picklable_objects
@@ -191,8 +192,25 @@ def _map_processes(work: _Work, slices: list[slice], n_jobs: int | None, backend
             with open(call.path, "wb") as file:
                 pickle.dump(wrap_non_picklable_objects(work, keep_wrapper=False), file)
         for start in range(0, len(slices), window):
-            tasks = [delayed(call)(block) for block in slices[start : start + window]]
-            yield from _persistently(pool, tasks)
+            tasks = [delayed(_attempt)(call, block) for block in slices[start : start + window]]
+            for result in _persistently(pool, tasks):
+                if isinstance(result, _Failure):
+                    raise result.error
+                yield result
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: Exception
+
+
+def _attempt(call: Callable[[slice], Any], block: slice) -> Any:
+    """Return an error for the caller to raise when it is due; joblib would kill all workers at once."""
+    try:
+        return call(block)
+    except Exception as error:
+        error.add_note(f"In a worker:\n{format_exc()}")
+        return _Failure(error)
 
 
 @dataclass(frozen=True)

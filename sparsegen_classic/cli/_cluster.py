@@ -64,7 +64,10 @@ def check_visible(client: Any, path: str | os.PathLike[str], *, written: bool = 
     try:
         if written:
             token.touch(exist_ok=False)
-        here, there = _look(str(token)), client.run(_look, str(token))
+        here = _look(str(token), seconds=0)
+        if here is None:
+            raise FileNotFoundError(f"{target} does not exist")
+        there = client.run(_look, str(token))
     finally:
         if written:
             token.unlink(missing_ok=True)
