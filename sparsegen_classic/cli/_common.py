@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 import secrets
 import sys
 import warnings
@@ -93,6 +94,19 @@ class Size(click.ParamType):
         return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 
 
+class Bytes(click.ParamType):
+    """``2GB``, ``500MB`` or a number of bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return a number of bytes."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)i?B?", str(value).strip())
+        if not match:
+            self.fail(f"{value!r} is no amount of memory; give e.g. 2GB or 800MB", param, ctx)
+        return float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " ")
+
+
 def guarded(command: _Command) -> _Command:
     """Turn what users can cause into one message and exit code 1; warnings into one line on stderr."""
 
@@ -107,8 +121,8 @@ def guarded(command: _Command) -> _Command:
             warnings.showwarning = show
             try:
                 return command(*args, quiet=quiet, **kwargs)
-            except KeyboardInterrupt:
-                click.echo("interrupted; no output was written", err=True)
+            except KeyboardInterrupt as interrupt:
+                click.echo(str(interrupt) or "interrupted; no output was written", err=True)
             except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
                 if verbose:
                     raise

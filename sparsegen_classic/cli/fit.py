@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from sparsegen_classic.cli._common import common_options, guarded, image_options, report, resolve_seed
+from sparsegen_classic.cli._cluster import check_visible, cluster_option, on_cluster
+from sparsegen_classic.cli._common import (
+    Bytes,
+    common_options,
+    guarded,
+    image_options,
+    report,
+    resolve_seed,
+)
+from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch, training_images
 
 
 @click.command()
@@ -20,6 +32,7 @@ from sparsegen_classic.cli._common import common_options, guarded, image_options
     show_default=True,
     help="How to learn atoms; trainlets suit large images.",
 )
+@click.option("--online", is_flag=True, help="Learn K-SVD by mini-batches, for images larger than memory.")
 @click.option("--per-class", is_flag=True, help="One model for each label (sub-folder names, idx labels).")
 @click.option("--n-components", type=int, help="Atoms of the dictionary.  [default: by the number of images]")
 @click.option("--n-nonzero-coefs", type=int, help="Atoms of an image.  [default: by the size of images]")
@@ -95,6 +108,17 @@ from sparsegen_classic.cli._common import common_options, guarded, image_options
 @click.option(
     "--mode", type=click.Choice(["L", "RGB"]), default="L", show_default=True, help="Grey or colour."
 )
+@click.option(
+    "--checkpoint",
+    metavar="DIR",
+    help="Keep what is done in this folder; the same command, given again, goes on from there.",
+)
+@click.option(
+    "--memory",
+    type=Bytes(),
+    help="Most memory to take, e.g. 2GB: images that would take more are kept on disk.",
+)
+@cluster_option
 @image_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options
@@ -110,43 +134,61 @@ def fit(source: str, output: str, **options: Any) -> None:
       sparsegen-classic fit mnist/ --per-class -o mnist.npz
       sparsegen-classic fit mnist/ --per-class --paper -o as_in_the_paper.npz
       sparsegen-classic fit photos/ --mode RGB --size 64 --fit crop -o photos.npz
+      sparsegen-classic fit faces/ --dictionary trainlets --memory 2GB --checkpoint work/ -o faces.npz
     """
-    from sparsegen_classic import open_images, save_model
+    from sparsegen_classic import save_model
     from sparsegen_classic._files import check_output
 
     if options["paper"]:
         _check_options("--paper", _OF_THE_PAPER)
     if options["select"]:
         _check_options("--select", ("n_groups", "pair_exponent"))
+    checkpoint = options["checkpoint"]
+    if options["cluster"] and not checkpoint:
+        raise click.UsageError("--cluster needs --checkpoint DIR, a folder that the workers see as well")
     check_output(output, options["force"])
-    start, seed, loud = time.perf_counter(), resolve_seed(options["seed"]), not options["quiet"]
-    names = ("mode", "size", "fit", "background", "split", "errors")
-    data = open_images(source, verbose=loud, **{name: options[name] for name in names})
-    if options["per_class"] and data.labels is None:
-        raise ValueError(
-            f"--per-class needs labels, and {source} has none; give sub-folders or a labels file"
-        )
+    start, loud = time.perf_counter(), not options["quiet"]
+    seed = resolve_seed(recall_seed(checkpoint) if options["seed"] is None else options["seed"])
     generator = make_generator(options, seed)
-    chosen = _select(generator, data, seed, loud) if options["select"] else {}
-    generator.set_params(**chosen).fit(data.images, data.labels)
+    with (
+        continued_by(["sparsegen-classic", *sys.argv[1:]], checkpoint),
+        on_cluster(options["cluster"]) as client,
+        stopwatch() as stages,
+    ):
+        if client is not None:
+            Path(checkpoint).mkdir(exist_ok=True)
+            check_visible(client, checkpoint, written=True)
+            if Path(source).exists():
+                check_visible(client, source)
+        with training_images(source, generator, options) as (images, labels, n_skipped):
+            if options["per_class"] and labels is None:
+                raise ValueError(
+                    f"--per-class needs labels, and {source} has none; give sub-folders or a labels file"
+                )
+            chosen = _select(generator, images, labels, seed, loud) if options["select"] else {}
+            at = None if checkpoint is None else Path(checkpoint, "fit")
+            generator.set_params(**chosen).fit(images, labels, checkpoint=at)
+            n_images = len(images)
     save_model(generator, output, overwrite=options["force"])
     seconds = time.perf_counter() - start
     result = {
         "model": output,
-        "images": len(data),
-        "skipped": len(data.skipped),
+        "images": n_images,
+        "skipped": n_skipped,
         "seed": seed,
         "seconds": round(seconds, 2),
+        "stages": {stage: round(value, 2) for stage, value in stages.items()},
     } | ({"selected": chosen} if chosen else {})
-    skipped = f" ({len(data.skipped)} files skipped)" if data.skipped else ""
+    skipped = f" ({n_skipped} files skipped)" if n_skipped else ""
     report(
         result,
-        f"learned {len(data)} images{skipped} in {seconds:.1f} s with seed {seed}; wrote {output}",
+        f"learned {n_images} images{skipped} in {seconds:.1f} s with seed {seed}; wrote {output}",
         as_json=options["as_json"],
         quiet=options["quiet"],
     )
 
 
+_ENOUGH = 100_000  # images to select settings on
 _OF_THE_PAPER = (
     "smoothing", "pair_exponent", "min_count", "mean", "tone", "n_groups", "prior_strength", "draw", "select",
 )  # fmt: skip
@@ -160,12 +202,13 @@ def _check_options(flag: str, fixed: tuple[str, ...]) -> None:
             raise click.UsageError(f"{flag} decides about --{name.replace('_', '-')}; leave one of them out")
 
 
-def _select(generator: Any, data: Any, seed: int, loud: bool) -> dict[str, Any]:
+def _select(generator: Any, images: Any, labels: Any, seed: int, loud: bool) -> dict[str, Any]:
     """Return the settings that win; the table of all goes to stderr."""
     from sparsegen_classic import select_settings
 
+    some = np.linspace(0, len(images) - 1, min(len(images), _ENOUGH)).astype(int)
     selection = select_settings(
-        generator, data.images, data.labels if generator.per_class else None, random_state=seed,
+        generator, images[some], labels[some] if generator.per_class else None, random_state=seed,
         n_jobs=generator.n_jobs, verbose=int(loud),
     )  # fmt: skip
     if loud:
@@ -188,7 +231,7 @@ def make_generator(options: dict[str, Any], seed: int) -> Any:
 
     sizes = chosen("n_components", "n_nonzero_coefs", "max_iter")
     ksvd = options["dictionary"] == "ksvd"
-    dictionary = KSVD(**sizes, **chosen("update")) if ksvd else Trainlets(**sizes)
+    dictionary = KSVD(**sizes, **chosen("update", "online")) if ksvd else Trainlets(**sizes)
     shared = {"random_state": seed, "n_jobs": options["jobs"], "verbose": int(not options["quiet"])}
     if options["paper"]:
         return SparseImageGenerator.paper(dictionary, **chosen("per_class"), **shared)

@@ -27,6 +27,7 @@ from sparsegen_classic.images.folder import (
     read_block,
     report_left_out,
 )
+from sparsegen_classic.images.idx import is_idx
 from sparsegen_classic.images.pixels import PixelRules
 
 _BLOCK = 1024  # images a file
@@ -107,6 +108,22 @@ def store_images(
         left_out = store.skipped
         report_left_out(Path(str(source)), n, left_out, [], errors)
     return store
+
+
+def survey_images(source: Any, **rules: Any) -> tuple[int, ...] | None:
+    """Return the shape (n, h, w[, 3]) of the images of a source that can be stored; None for any other.
+
+    ``rules`` are ``mode``, ``size``, ``fit`` and ``background``; one image is read at most.
+    """
+    path = Path(source) if isinstance(source, str | os.PathLike) else None
+    if path is not None and (is_idx(path) or not (path.is_dir() or path.suffix.lower() == ".npy")):
+        return None
+    if path is None and not isinstance(source, np.memmap):
+        return None
+    array, files = _open_source(source)
+    some = _read(slice(0, 1), array, PixelRules(**rules), "raise") if array else None
+    images = read_block(files[:1], PixelRules(**rules))[0] if some is None else some[0]
+    return len(files or array or ()), *images.shape[1:]
 
 
 class ImageStore:
