@@ -122,6 +122,15 @@ class _Work:
         with single_threaded_blas(), parallel_config(backend="sequential"):
             return self.function(block, *self.arguments)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # as plain bytes: Dask hands arrays over at odd addresses, where BLAS and kernels take other paths
+        work = wrap_non_picklable_objects((self.function, self.arguments), keep_wrapper=False)
+        return _unpack, (pickle.dumps(work),)
+
+
+def _unpack(data: bytes) -> _Work:
+    return _Work(*pickle.loads(data))
+
 
 def _map_threads(work: _Work, slices: list[slice], n_jobs: int | None) -> Iterator[Any]:
     stop = threading.Event()
@@ -167,7 +176,7 @@ def _map_dask(work: _Work, slices: list[slice], backend: Any) -> Iterator[Any]:
     def wait_for(future: Any) -> Any:
         while True:
             try:
-                return future.result(timeout=_PATIENCE)
+                return pickle.loads(future.result(timeout=_PATIENCE))
             except TimeoutError:
                 if future.done():
                     raise
@@ -190,7 +199,7 @@ def _map_processes(work: _Work, slices: list[slice], n_jobs: int | None, backend
         if type(backend).__module__.startswith("joblib."):  # workers on this machine
             call = _StoredWork(os.path.join(folder, "work"))
             with open(call.path, "wb") as file:
-                pickle.dump(wrap_non_picklable_objects(work, keep_wrapper=False), file)
+                pickle.dump(work, file)
         for start in range(0, len(slices), window):
             tasks = [delayed(_attempt)(call, block) for block in slices[start : start + window]]
             for result in _persistently(pool, tasks):
@@ -263,8 +272,8 @@ def _same(work: _Work) -> _Work:
     return work
 
 
-def _call(work: _Work, block: slice) -> Any:
-    return work(block)
+def _call(work: _Work, block: slice) -> bytes:
+    return pickle.dumps(work(block))
 
 
 def _is_lost_worker(error: Exception) -> bool:

@@ -1,0 +1,251 @@
+"""``map_blocks`` and ``--cluster`` on a local Dask cluster of separate worker processes."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from joblib import effective_n_jobs, parallel_config
+
+from sparsegen_classic import _parallel
+from sparsegen_classic._parallel import for_blocks, map_blocks, workers_are_remote
+from sparsegen_classic.cli import _cluster
+from sparsegen_classic.cli._cluster import check_visible, cluster_option, on_cluster
+from sparsegen_classic.cli._common import common_options, guarded
+
+distributed = pytest.importorskip("distributed", reason="the cluster tests need the extra [dask]")
+dask = pytest.importorskip("dask", reason="the cluster tests need the extra [dask]")
+
+ROWS = np.random.default_rng(0).random((400, 90))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    settings = {"distributed.scheduler.allowed-failures": 1, "distributed.worker.memory.terminate": 0.9}
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, memory_limit="700MB",
+            dashboard_address=":0", silence_logs=logging.CRITICAL,
+        ) as local,
+    ):  # fmt: skip
+        yield local
+
+
+@pytest.fixture
+def client(cluster):
+    """Two workers, whatever the test before did to them."""
+    _scale(cluster, 2)
+    with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
+        yield client
+
+
+def _scale(cluster, n_workers):
+    cluster.scale(n_workers)
+    end = time.monotonic() + 30
+    while len(cluster.scheduler.workers) != n_workers:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+# blocks are functions in functions: workers, which cannot import this file, get them by value
+def _gram():
+    def gram(block, rows, seconds):
+        time.sleep(seconds)
+        return rows[block].T @ rows[block]
+
+    return gram
+
+
+def _bits(seconds=0.0):
+    return np.stack(list(map_blocks(_gram(), 400, 15, None, ROWS, seconds))).tobytes()
+
+
+@pytest.mark.parametrize("n_workers", [2, 4])
+def test_a_cluster_gives_the_bits_of_one_process(cluster, client, n_workers):
+    expected = _bits()
+    _scale(cluster, n_workers)
+    with parallel_config(backend="dask", client=client):
+        assert workers_are_remote()
+        assert _bits(0.01) == expected
+        pids = set(map_blocks(_pid(), 40, 1))
+    assert len(pids) == n_workers
+    assert os.getpid() not in pids
+
+
+def _pid():
+    def pid(block):
+        time.sleep(0.02)
+        return os.getpid()
+
+    return pid
+
+
+def test_blocks_are_serial_on_workers_and_local_loops_stay_local(client):
+    def look(block):
+        from joblib import effective_n_jobs
+        from threadpoolctl import threadpool_info
+
+        from sparsegen_classic._parallel import map_blocks
+
+        blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        return blas, effective_n_jobs(-1), list(map_blocks(lambda block: block.start, 3, 1, 2))
+
+    seen = []
+    with parallel_config(backend="dask", client=client):
+        assert set(map(repr, map_blocks(look, 6, 1))) == {repr(({1}, 1, [0, 1, 2]))}
+        for_blocks(lambda block: seen.append((threading.get_ident(), effective_n_jobs(-1))), 5, 1)
+    assert {thread for thread, _ in seen} == {threading.get_ident()}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_worker_killed_in_the_middle_changes_nothing(client):
+    expected = _bits()
+    with parallel_config(backend="dask", client=client):
+        results = map_blocks(_gram(), 400, 15, None, ROWS, 0.05)
+        found = [next(results)]
+        os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+        found += results
+    assert np.stack(found).tobytes() == expected
+
+
+def test_a_worker_over_its_memory_limit_is_an_error_that_names_the_remedy(client):
+    def hog(block):
+        taken = []
+        for _ in range(60 if block.start == 3 else 0):
+            taken.append(np.ones(4_000_000))
+            time.sleep(0.03)
+        return len(taken)
+
+    with parallel_config(backend="dask", client=client):
+        with pytest.raises(MemoryError, match=r"more memory than its worker.*KilledWorker.*--memory-limit"):
+            list(map_blocks(hog, 6, 1))
+        assert _bits() == _bits()  # the cluster goes on
+
+
+def test_errors_of_blocks_arrive_as_they_were_raised_when_they_are_due(client):
+    def fail(block):
+        if block.start >= 2:
+            raise (MemoryError if block.start == 30 else KeyError)(f"block {block.start}")
+        return block.start
+
+    found = []
+    with parallel_config(backend="dask", client=client):
+        with pytest.raises(KeyError, match="block 2"):
+            for start in map_blocks(fail, 100, 1):
+                found.append(start)
+        with pytest.raises(MemoryError, match=r"MemoryError: block 30.*--nthreads 1"):
+            list(map_blocks(fail, 60, 30))
+    assert found == [0, 1]
+
+
+def test_a_caller_who_had_enough_leaves_nothing_behind(cluster, client):
+    with parallel_config(backend="dask", client=client):
+        results = map_blocks(_gram(), 400, 1, None, ROWS, 0.05)
+        next(results)
+        assert len(cluster.scheduler.tasks) <= 7  # the work, and what is ahead of the caller
+        results.close()
+    end = time.monotonic() + 10
+    while cluster.scheduler.tasks and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not cluster.scheduler.tasks
+
+
+def test_a_cluster_that_goes_away_is_an_error(monkeypatch):
+    monkeypatch.setattr(_parallel, "_PATIENCE", 0.3)
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+        ) as local,
+        distributed.Client(local, set_as_default=False) as client,
+        parallel_config(backend="dask", client=client),
+    ):  # fmt: skip
+        results = map_blocks(_gram(), 400, 1, None, ROWS, 0.05)
+        next(results)
+        local.scale(0)
+        with pytest.raises(ConnectionError, match=r"no workers left after 0.3 s; start some"):
+            list(results)
+
+
+@click.command()
+@click.argument("path")
+@click.option("--written", is_flag=True)
+@cluster_option
+@common_options
+@guarded
+def command(path, written, cluster, **_):
+    with on_cluster(cluster) as client:
+        check_visible(client, path, written=written)
+        click.echo(f"remote: {workers_are_remote()}")
+
+
+def _run(*arguments):
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+def test_the_option_runs_on_the_cluster_and_without_it_nothing_changes(cluster, client, tmp_path):
+    (tmp_path / "a").write_text("abc")
+    assert _run(tmp_path / "a") == (0, "remote: False\n")
+    for path in ((tmp_path / "a",), (tmp_path,), (tmp_path, "--written")):
+        assert _run(*path, "--cluster", cluster.scheduler_address) == (0, "remote: True\n")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_addresses_without_scheduler_or_workers_are_one_line(cluster, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(_cluster, "_TIMEOUT", 1)
+    for address, cause in (("tcp://127.0.0.1:1", "Timed out"), ("nonsense", "missing port")):
+        code, text = _run(tmp_path, "--cluster", address)
+        assert code == 1
+        assert text.startswith(f"error: no Dask scheduler answers at --cluster {address} ({cause}")
+        assert text.count("\n") == 1
+    address = cluster.scheduler_address
+    _scale(cluster, 0)
+    code, text = _run(tmp_path, "--cluster", address)
+    assert (code, text.count("\n")) == (1, 1)
+    assert "has no workers; start some with dask worker" in text
+
+
+def test_without_dask_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert _run(tmp_path, "--cluster", "tcp://a:1") == (
+        1, "error: --cluster needs Dask; pip install 'sparsegen-classic[dask]'\n"
+    )  # fmt: skip
+
+
+class Workers:
+    """Two machines on which everything that is run has one answer."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def run(self, function, *arguments):
+        return dict.fromkeys(("tcp://a:1", "tcp://b:2"), self.answer)
+
+
+def test_paths_that_workers_do_not_see_and_other_versions_are_named(client, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing does not exist"):
+        check_visible(client, tmp_path / "nothing")
+    file = tmp_path / "rows.npy"
+    file.write_bytes(b"1234")
+
+    for size in (None, 3):
+        with pytest.raises(
+            ValueError, match="rows.npy is not the same on worker tcp://a:1 and 1 more.*mount"
+        ):
+            check_visible(Workers(size), file)
+    here = _cluster._description()()
+    with pytest.warns(
+        UserWarning, match=r"worker tcp://a:1 and 1 more of the cluster has numpy 1.0, here it is"
+    ):
+        _cluster._check_workers(Workers(here | {"numpy": "1.0"}), "tcp://a:0")
+    with pytest.raises(ValueError, match="is not installed on worker tcp://a:1 and 1 more"):
+        _cluster._check_workers(Workers(here | {"sparsegen-classic": None}), "tcp://a:0")
