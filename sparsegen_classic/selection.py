@@ -17,6 +17,8 @@ from sparsegen_classic.metrics import Evaluation, evaluate
 
 __all__ = ["Selection", "select_settings"]
 
+_MOST_GROUPS = 200  # that are tried unasked, as by default
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
@@ -50,7 +52,7 @@ def select_settings(
     generator: Any,
     X: ArrayLike,
     y: ArrayLike | None = None,
-    grid: Mapping[str, Sequence[Any]] | None = None,
+    grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]] | None = None,
     *,
     validation_share: float = 0.15,
     n_samples: int = 2000,
@@ -73,9 +75,9 @@ def select_settings(
         Images in [0, 1].
     y : array-like of shape (n_samples,), default=None
         Labels, for a model per class.
-    grid : mapping of str to sequences, default=None
-        Values to try, all combinations. None tries ``n_groups`` (a group for 120, 60 or 30 images) with
-        ``supports__pair_exponent`` 0.3, 0.5 and 0.8, the latter if ``supports`` is given.
+    grid : mapping of str to sequences, or list of such, default=None
+        Values to try, all combinations of each mapping. None tries one group, and a group for 120, 60 or 30
+        images (at most 200 groups); if ``supports`` is given, also what is in the Notes.
     validation_share : float in (0, 1), default=0.15
         Part of the images that is set aside, of each class alike.
     n_samples : int, default=2000
@@ -91,6 +93,17 @@ def select_settings(
     Returns
     -------
     Selection
+
+    Notes
+    -----
+    The candidates for :class:`MarkovSupports` are few, each for a kind of images:
+
+    - one network, ``pair_exponent=0.4``: images that do not come in families, or too few for them;
+    - groups of 120, 60 or 30 images, ``pair_reference="all"``, ``pair_exponent`` 0.4 and 0.8: images of few
+      atoms (small ones, digits), which gain where a group counts in single atoms and in pairs as well. The
+      fewer the atoms, the more pairs may count;
+    - groups of 60 images, ``pair_reference="groups"``, ``pair_exponent`` 0.2 and 0.4: images of many atoms
+      (faces), whose law would fall onto its modes otherwise. How many groups there are matters less here.
 
     Raises
     ------
@@ -113,7 +126,7 @@ def select_settings(
     train, aside = train_test_split(
         np.arange(len(images)), test_size=validation_share, random_state=split_seed, stratify=labels
     )
-    grid = grid or _default_grid(generator, len(train), labels)
+    grid = grid or _default_grids(generator, len(train), labels)
     candidates = {_name(params): params for params in ParameterGrid(grid)}
     samples, likelihoods = {}, {}
     for name, params in candidates.items():
@@ -132,13 +145,22 @@ def select_settings(
     return Selection(candidates[best], candidates, likelihoods, evaluation)
 
 
-def _default_grid(generator: Any, n_images: int, labels: NDArray[Any] | None) -> dict[str, Sequence[Any]]:
+def _default_grids(
+    generator: Any, n_images: int, labels: NDArray[Any] | None
+) -> list[dict[str, Sequence[Any]]]:
     if generator.per_class and labels is not None:
         n_images //= len(np.unique(labels))
-    grid: dict[str, Sequence[Any]] = {"n_groups": sorted({max(1, n_images // n) for n in (120, 60, 30)})}
-    if generator.supports is not None:
-        grid["supports__pair_exponent"] = [0.3, 0.5, 0.8]
-    return grid
+    several = sorted({min(n_images // n, _MOST_GROUPS) for n in (120, 60, 30)} - {0, 1})
+    if generator.supports is None:
+        return [{"n_groups": [1, *several]}]
+    middle = [n for n in several if n == min(n_images // 60, _MOST_GROUPS)]
+    tried = (([1], "all", [0.4]), (several, "all", [0.4, 0.8]), (middle, "groups", [0.2, 0.4]))
+    names = "n_groups", "supports__pair_reference", "supports__pair_exponent"
+    return [
+        dict(zip(names, (groups, [reference], exponents), strict=True))
+        for groups, reference, exponents in tried
+        if groups
+    ]
 
 
 def _name(params: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Settings chosen by samples: the rule, the split, reproducibility and bad input."""
 
+import numpy as np
 import pytest
 
 from sparsegen_classic import KSVD, MarkovSupports, SparseImageGenerator, open_images, select_settings
@@ -53,6 +54,35 @@ def test_images_set_aside_are_not_trained_on_and_classes_are_kept(digits):
 def test_the_default_grid_goes_by_the_number_of_images(digits):
     selection = select_settings(SparseImageGenerator(KSVD(15)), digits.images[:282], n_samples=50)
     assert sorted(params["n_groups"] for params in selection.candidates.values()) == [1, 3, 7]
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (69, ["1 all 0.4"]),  # 15 % of them are set aside
+        (118, ["1 all 0.4", "3 all 0.4", "3 all 0.8"]),
+        (
+            150,
+            ["1 all 0.4", "2 all 0.4", "2 all 0.8", "2 groups 0.2", "2 groups 0.4", "4 all 0.4", "4 all 0.8"],
+        ),
+    ],
+)
+def test_the_default_grid_of_networks(digits, n, expected):
+    rng = np.random.default_rng(0)
+    few = digits.images[rng.permutation(len(digits.images))[:n]]
+    generator = SparseImageGenerator(KSVD(15), MarkovSupports(burn_in=1), random_state=0)
+    selection = select_settings(generator, few, n_samples=12)
+    names = ("n_groups", "supports__pair_reference", "supports__pair_exponent")
+    found = [" ".join(str(params[name]) for name in names) for params in selection.candidates.values()]
+    assert sorted(found) == expected
+    generator.set_params(**selection.best_params).fit(few)
+    assert generator.supports_[0].get_params()["pair_reference"] == selection.best_params[names[1]]
+
+
+def test_several_grids(digits):
+    grids = [{"n_groups": [1]}, {"n_groups": [3], "tone": ["match", "clip"]}]
+    selection = select_settings(SparseImageGenerator(KSVD(15)), digits.images[:200], grid=grids, n_samples=20)
+    assert list(selection.candidates) == ["n_groups=1", "n_groups=3, tone=match", "n_groups=3, tone=clip"]
 
 
 def test_bad_input(digits):

@@ -14,6 +14,8 @@ from sparsegen_classic.support._pairwise import count_pairs
 from sparsegen_classic.support.contrastive import fit_contrastive_divergence
 from sparsegen_classic.support.fitting import Fit, fit_pseudo_likelihood
 
+_MOST_ATOMS_COUNTED_TWICE = 16  # of a support, on average, whose groups may count in singles and in pairs
+
 
 def check_counts(counts: NDArray[np.int64], min_count: int, complete: NDArray[np.bool_]) -> None:
     """Refuse codes of which ``min_count`` leaves no state, or no support in one piece (``complete``)."""
@@ -36,9 +38,11 @@ def counted_pairs(model: Any, sizes: NDArray[np.integer], complete: NDArray[np.b
     """
     smoothing = check_real("smoothing", model.smoothing, 0.0)
     exponent = check_real("pair_exponent", model.pair_exponent, 0.0, 10.0)
-    check_choice("pair_reference", model.pair_reference, ("all", "groups"))
+    reference = check_choice("pair_reference", model.pair_reference, ("auto", "all", "groups"))
+    if reference == "auto":
+        reference = "groups" if sizes.mean() > _MOST_ATOMS_COUNTED_TWICE else "all"
     counts, log_shares, group_of = model.pair_counts_, model.log_factors_[None], np.zeros_like(sizes)
-    if model.pair_reference == "groups" and len(model.group_shares_) > 1:
+    if reference == "groups" and len(model.group_shares_) > 1:
         log_shares, group_of, sizes = model.log_group_factors_, model.groups_, sizes[complete]
         counts = counts if complete.all() else count_pairs(model.supports_, len(model.states_))
     n_pairs = np.bincount(group_of, sizes * (sizes - 1), len(log_shares))
@@ -48,7 +52,7 @@ def counted_pairs(model: Any, sizes: NDArray[np.integer], complete: NDArray[np.b
     return table
 
 
-def expected_pairs(shares: NDArray[np.float64], n_pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+def expected_pairs(shares: NDArray[np.float64], n_pairs: NDArray[Any]) -> NDArray[np.float64]:
     """Return how many supports are expected to hold two states that have nothing to do with each other.
 
     ``shares`` (n_groups, n_states) are P(atom | group); ``n_pairs`` (n_groups,) says how many ordered pairs

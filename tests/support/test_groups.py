@@ -97,6 +97,20 @@ def test_pairs_within_groups_by_definition(smoothing, exponent, shrinkage):
     assert_array_equal(model.log_pair_factors_, model.log_pair_factors_.T)
 
 
+def test_automatic_reference_goes_by_the_number_of_atoms():
+    for size, reference in ((16, "all"), (17, "groups")):
+        codes, group = planted(60, 0, n_components=24, size=size)
+        codes[0, :] = 1.0  # sizes count on average
+        codes[1, :] = codes[1, :] * (np.cumsum(codes[1]) <= 2 * size - 24)
+        assert codes.sum() == 60 * size
+        tables = {
+            name: MarkovSupports(n_groups=2, pair_reference=name).fit(codes, groups=group).log_pair_factors_
+            for name in ("auto", "all", "groups")
+        }
+        assert_array_equal(tables["auto"], tables[reference])
+        assert not np.allclose(tables["all"], tables["groups"])
+
+
 def test_supports_left_out_do_not_count_within_groups():
     codes, group = planted(60, 0)
     codes[:2, 0] = codes[0, 11] = -1.0  # twice state 12, once state 23
@@ -215,7 +229,11 @@ def test_pseudo_likelihood_is_that_of_the_most_probable_group():
             "n_groups must be at least 1 and at most 30, got 31; each needs one of n_samples=30",
         ),
         ({"group_smoothing": 0}, None, "group_smoothing must be at least 1e-09, got 0"),
-        ({"pair_reference": "group"}, None, "pair_reference must be one of 'all', 'groups', got 'group'"),
+        (
+            {"pair_reference": "group"},
+            None,
+            "pair_reference must be one of 'auto', 'all', 'groups', got 'group'",
+        ),
         ({"n_groups": 2}, np.zeros(30, int), "groups must be n_groups=2 different ones, got 1"),
         ({"n_groups": 2}, np.zeros(29, int), "groups must hold an integer for each of the 30 codes"),
         ({"n_groups": 2}, np.zeros(30), "groups must hold an integer for each of the 30 codes"),
