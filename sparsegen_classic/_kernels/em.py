@@ -1,9 +1,7 @@
-"""EM for one multivariate normal from rows with missing entries, grouped by missing pattern.
+"""One multivariate normal from rows with missing entries: EM, and a quasi-Newton climb of its objective.
 
-A set of patterns is five ragged arrays: ``counts`` (n_patterns,), the weight of the rows of a pattern, which
-is their number if each weighs 1; ``offsets`` (n_patterns + 1,) into ``observed`` (the variables a pattern
-sees, in order) and ``means`` (the mean of its rows); ``scatters``, the o x o scatter matrices about those
-means, one after the other.
+Rows come as the batches of ``missing_patterns.batch_patterns``: patterns that see equally many variables lie
+side by side, and the innermost loops run over them, which the compiler turns into vector instructions.
 """
 
 from __future__ import annotations
@@ -16,191 +14,149 @@ from numba import njit
 CONVERGED, OUT_OF_ITERATIONS, SINGULAR = 0, 1, 2
 SMALLEST_PIVOT = 1e-10  # variance given the other variables, relative to the variance
 LOG_2_PI = math.log(2 * math.pi)
-
-
-@njit(nogil=True, cache=True)
-def group_patterns(variables, indptr, samples, values, weights, min_overlap, row_of_sample):
-    """Collect the samples that have at least ``min_overlap`` of ``variables`` and group them by which.
-
-    ``indptr, samples, values`` list the samples and values of each column (CSC); ``weights`` (n_samples,) are
-    those of the samples, 0 leaves one out. ``row_of_sample`` (n_samples,) int32 is scratch space: all -1
-    before and after. Cost: the entries of those columns only.
-
-    Groups grow as the nodes of a tree. All samples start at the root; reading one variable moves every sample
-    that has it from its node to that node's child for this variable, so a node is a set of variables.
-    """
-    n_entries = 0
-    for variable in variables:
-        n_entries += indptr[variable + 1] - indptr[variable]
-    node_of_row, row_weights = np.empty(n_entries, np.int32), np.empty(n_entries)
-    parent, last, child, size, rows_at = np.zeros((5, n_entries + 1), np.int32)
-    n_rows, n_nodes = 0, 1
-    for j, variable in enumerate(variables):
-        for entry in range(indptr[variable], indptr[variable + 1]):
-            weight = weights[samples[entry]]
-            if weight == 0:
-                continue
-            row = row_of_sample[samples[entry]]
-            if row < 0:
-                row = row_of_sample[samples[entry]] = n_rows
-                node_of_row[row], row_weights[row] = 0, weight
-                n_rows += 1
-            node = node_of_row[row]
-            if child[node] == 0 or last[child[node]] != j:  # the first sample to take this branch
-                child[node] = n_nodes
-                parent[n_nodes], last[n_nodes], size[n_nodes] = node, j, size[node] + 1
-                n_nodes += 1
-            rows_at[node] -= 1
-            rows_at[child[node]] += 1
-            node_of_row[row] = child[node]
-    return _moments(
-        variables, indptr, samples, values, min_overlap, row_of_sample,
-        node_of_row[:n_rows], row_weights, parent, last, size[:n_nodes], rows_at,
-    )  # fmt: skip
-
-
-@njit(nogil=True, cache=True)
-def _moments(
-    variables, indptr, samples, values, min_overlap, row_of_sample,
-    node_of_row, row_weights, parent, last, size, rows_at,
-):  # fmt: skip
-    """Mean and scatter of every node that kept rows; frees ``row_of_sample``."""
-    n_patterns, n_observed, n_squares, n_values = 0, 0, 0, 0
-    start_of_node = np.full(len(size), -1, np.int64)  # where the rows of a node begin in ``block``
-    for node in range(1, len(size)):
-        if rows_at[node] > 0 and size[node] >= min_overlap:
-            start_of_node[node] = n_values
-            n_patterns += 1
-            n_observed += size[node]
-            n_squares += size[node] ** 2
-            n_values += size[node] * rows_at[node]
-    counts, offsets = np.empty(n_patterns), np.zeros(n_patterns + 1, np.int64)
-    observed, means, scatters = np.empty(n_observed, np.int64), np.zeros(n_observed), np.zeros(n_squares)
-
-    block, next_row = np.empty(n_values), start_of_node.copy()
-    weight_of_row = np.empty(n_values)  # at the first value of the row in ``block``
-    cursor = np.full(len(node_of_row), -1, np.int64)
-    for row, node in enumerate(node_of_row):
-        if start_of_node[node] >= 0:
-            cursor[row] = next_row[node]
-            weight_of_row[cursor[row]] = row_weights[row]
-            next_row[node] += size[node]
-    for variable in variables:
-        for entry in range(indptr[variable], indptr[variable + 1]):
-            row = row_of_sample[samples[entry]]
-            if row >= 0 and cursor[row] >= 0:
-                block[cursor[row]] = values[entry]
-                cursor[row] += 1
-    for variable in variables:
-        for entry in range(indptr[variable], indptr[variable + 1]):
-            row_of_sample[samples[entry]] = -1
-
-    p, square = 0, 0
-    for node in range(1, len(size)):
-        if start_of_node[node] < 0:
-            continue
-        o, first = size[node], offsets[p]
-        offsets[p + 1] = first + o
-        ancestor = node
-        for i in range(o - 1, -1, -1):
-            observed[first + i] = last[ancestor]
-            ancestor = parent[ancestor]
-        rows = block[start_of_node[node] : next_row[node]].reshape(rows_at[node], o)
-        weights = weight_of_row[start_of_node[node] : next_row[node] : o]
-        scatter = scatters[square : square + o * o].reshape(o, o)
-        counts[p] = _mean_and_scatter(rows, weights, means[first : first + o], scatter)
-        square += o * o
-        p += 1
-    return counts, offsets, observed, means, scatters
-
-
-@njit(nogil=True, cache=True)
-def _mean_and_scatter(rows, weights, mean, scatter):
-    total = weights.sum()
-    for row, weight in zip(rows, weights):  # noqa: B905 (numba has no strict)
-        mean += weight * row / total
-    for row, weight in zip(rows, weights):  # noqa: B905
-        for i in range(len(mean)):
-            for j in range(len(mean)):
-                scatter[i, j] += weight * ((row[i] - mean[i]) * (row[j] - mean[j]))
-    return total
+SUFFICIENT = 1e-4  # share of the gain that the slope promises
 
 
 @njit(nogil=True, cache=True)
 def em_gaussian(
-    counts, offsets, observed, means, scatters,
-    mean, covariance, prior_strength, prior_covariance, fixed_mean, memory, max_iter, tol,
+    batches, mean, covariance, prior_strength, prior_covariance, fixed_mean, max_iter, tol,
 ):  # fmt: skip
-    """Run EM from ``mean`` (k,) and ``covariance`` (k, k) on grouped patterns (at least one).
+    """Run EM from ``mean`` (k,) and ``covariance`` (k, k) on batches of patterns (at least one).
 
     Stops when the objective ``loglik - kappa / 2 (log|Sigma| + tr(Sigma^-1 Sigma0))`` gains at most ``tol``
-    per row. ``memory = 0`` is EM itself; else Anderson's acceleration mixes the last ``memory`` steps, and a
-    mixed step that does not raise the objective is taken back for a plain one. ``max_iter`` counts E steps.
-
-    Returns mean, covariance, the log-likelihoods and the objectives before each step and after the last,
-    and CONVERGED, OUT_OF_ITERATIONS or SINGULAR.
+    per row. Returns mean, covariance, the log-likelihoods and the objectives before each step and after the
+    last, and CONVERGED, OUT_OF_ITERATIONS or SINGULAR.
     """
-    k, n_rows = len(mean), counts.sum()
+    n_rows, status, n_steps, previous = batches[3].sum(), OUT_OF_ITERATIONS, 0, -np.inf
     log_likelihoods, objectives = np.empty(max_iter + 1), np.empty(max_iter + 1)
-    past, moves = np.empty((memory + 1, k + k * k)), np.empty((memory + 1, k + k * k))
-    scale = np.sqrt(np.diag(prior_covariance))
-    scale = np.concatenate((scale, np.outer(scale, scale).ravel()))
-    trial = np.concatenate((mean, covariance.ravel()))
-    theta, move = trial, np.zeros_like(trial)
-    n_steps, n_past, mixed, status, previous = 0, 0, False, OUT_OF_ITERATIONS, -np.inf
-    for _ in range(max_iter + 1):
-        mean, covariance = trial[:k], trial[k:].reshape(k, k)
-        log_likelihood, mean_gradient, gradient = _expectation(
-            counts, offsets, observed, means, scatters, mean, covariance
-        )
-        objective = log_likelihood - _penalty(covariance, prior_strength, prior_covariance)
-        gain = objective - previous
-        if mixed and not gain >= 0:
-            trial, n_past, mixed = theta + move, 0, False
-            continue
-        theta, previous = trial, objective
-        log_likelihoods[n_steps], objectives[n_steps] = log_likelihood, objective
+    while True:
+        log_likelihood, mean_gradient, gradient = _expectation(batches, mean, covariance)
+        penalty, _ = _penalty(covariance, prior_strength, prior_covariance)
+        log_likelihoods[n_steps], objectives[n_steps] = log_likelihood, log_likelihood - penalty
+        gain, previous = objectives[n_steps] - previous, objectives[n_steps]
         n_steps += 1
         if np.isnan(gain) or gain <= tol * n_rows:
             status = SINGULAR if np.isnan(gain) else CONVERGED
-            break
-        delta = np.zeros(k) if fixed_mean else covariance @ mean_gradient / n_rows
+        if status != OUT_OF_ITERATIONS or n_steps > max_iter:
+            return mean, covariance, log_likelihoods[:n_steps], objectives[:n_steps], status
+        delta = np.zeros_like(mean) if fixed_mean else covariance @ mean_gradient / n_rows
         scatter = n_rows * covariance + covariance @ gradient @ covariance  # T
         target = scatter - n_rows * np.outer(delta, delta) + prior_strength * prior_covariance
-        target = (target + target.T) / (2 * (n_rows + prior_strength))
-        move = np.concatenate((delta, (target - covariance).ravel()))
-        past[n_past], moves[n_past] = theta, move
-        n_past += 1
-        trial, mixed = _mix(past[:n_past], moves[:n_past], scale), n_past > 1
-        if n_past > memory:
-            past[:-1], moves[:-1] = past[1:].copy(), moves[1:].copy()
-            n_past = memory
-    return theta[:k], theta[k:].reshape(k, k), log_likelihoods[:n_steps], objectives[:n_steps], status
+        mean, covariance = mean + delta, (target + target.T) / (2 * (n_rows + prior_strength))
+
+
+@njit(nogil=True, cache=True)
+def climb(
+    batches, pair_counts, mean, covariance, prior_strength, prior_covariance, memory, max_iter, tol,
+):  # fmt: skip
+    """Climb the objective of EM from ``mean`` and ``covariance`` by L-BFGS; it never falls.
+
+    The gradient is that which the E step gives. The coordinates are the mean and the symmetric square root
+    of the covariance, which stays positive definite, in units in which few rows mean little curvature: the
+    second derivative for a pair of variables is about the weight of the rows that see both, ``pair_counts``
+    (k, k), where EM takes that of all rows, and creeps.
+
+    Returns mean, covariance, the objectives of the points passed, and CONVERGED, OUT_OF_ITERATIONS or
+    SINGULAR. ``max_iter`` counts E steps.
+    """
+    k, n_rows = len(mean), batches[3].sum()
+    scale = np.sqrt(np.diag(covariance))
+    scales = np.outer(scale, scale)
+    values, vectors = np.linalg.eigh(covariance / scales)
+    least = 1e-6 * n_rows  # for pairs that are never seen
+    units = np.sqrt(2 * np.maximum(pair_counts + prior_strength, least))
+    mean_units = np.sqrt(np.maximum(np.diag(pair_counts), least)) / scale
+    point = np.concatenate((np.zeros(k), (((vectors * np.sqrt(values)) @ vectors.T) * units).ravel()))
+    frame = mean, scales, mean_units, units, prior_strength, prior_covariance
+    objective, gradient = _slope(batches, point, *frame)
+    objectives, n_points, n_seen, n_past = np.empty(max_iter + 1), 1, 1, 0
+    objectives[0] = objective
+    steps, turns = np.empty((memory, len(point))), np.empty((memory, len(point)))
+    status = SINGULAR if np.isnan(objective) else OUT_OF_ITERATIONS
+    while status == OUT_OF_ITERATIONS and n_seen <= max_iter:
+        direction = _quasi_newton(gradient, steps[:n_past], turns[:n_past])
+        promise, length, singular = gradient @ direction, 1.0, False
+        value, slope = _slope(batches, point + direction, *frame)
+        n_seen += 1
+        while (
+            not value - objective >= SUFFICIENT * length * promise and n_seen <= max_iter and length > 1e-12
+        ):
+            singular |= np.isnan(value)
+            bend = objective + length * promise - value  # of the parabola through both; NaN: the shortest
+            length *= min(max(length * promise / (2 * bend), 0.1), 0.5) if bend > 0 else 0.1
+            value, slope = _slope(batches, point + length * direction, *frame)
+            n_seen += 1
+        gain = value - objective
+        if not gain > 0:
+            if n_seen <= max_iter:
+                status = SINGULAR if singular else CONVERGED
+            break
+        step, turn = length * direction, gradient - slope
+        point, objective, gradient = point + step, value, slope
+        objectives[n_points] = objective
+        n_points += 1
+        if gain <= tol * n_rows:
+            status = SINGULAR if singular else CONVERGED
+        if step @ turn > 1e-10 * np.sqrt((step @ step) * (turn @ turn)):
+            if n_past == memory:
+                steps[:-1], turns[:-1] = steps[1:].copy(), turns[1:].copy()
+                n_past -= 1
+            steps[n_past], turns[n_past] = step, turn
+            n_past += 1
+    mean, covariance, _ = _place(point, mean, scales, mean_units, units)
+    return mean, covariance, objectives[:n_points], status
+
+
+@njit(nogil=True, cache=True)
+def _quasi_newton(gradient, steps, turns):
+    """Apply the inverse curvature that past steps and turns of the gradient tell of (two-loop recursion)."""
+    direction, weights = gradient.copy(), np.empty(len(steps))
+    for i in range(len(steps) - 1, -1, -1):
+        weights[i] = (steps[i] @ direction) / (steps[i] @ turns[i])
+        direction -= weights[i] * turns[i]
+    if len(steps):
+        direction *= (steps[-1] @ turns[-1]) / (turns[-1] @ turns[-1])
+    for i in range(len(steps)):
+        direction += (weights[i] - (turns[i] @ direction) / (steps[i] @ turns[i])) * steps[i]
+    return direction
+
+
+@njit(nogil=True, cache=True)
+def _place(point, start, scales, mean_units, units):
+    """Return mean, covariance and the root of the scaled covariance at a point."""
+    k = len(start)
+    root = point[k:].reshape(k, k) / units
+    return start + point[:k] / mean_units, (root @ root) * scales, root
+
+
+@njit(nogil=True, cache=True)
+def _slope(batches, point, start, scales, mean_units, units, prior_strength, prior_covariance):
+    """Return objective and gradient at a point; NaN where the covariance is singular."""
+    mean, covariance, root = _place(point, start, scales, mean_units, units)
+    log_likelihood, mean_gradient, gradient = _expectation(batches, mean, covariance)
+    penalty, precision = _penalty(covariance, prior_strength, prior_covariance)
+    if np.isnan(log_likelihood) or np.isnan(penalty):
+        return np.nan, point
+    if prior_strength > 0:
+        gradient += prior_strength * (precision @ prior_covariance @ precision - precision)
+    half = (gradient * scales) @ root / 2
+    slope = np.concatenate((mean_gradient / mean_units, ((half + half.T) / units).ravel()))
+    return log_likelihood - penalty, slope
 
 
 @njit(nogil=True, cache=True)
 def _penalty(covariance, prior_strength, prior_covariance):
-    precision = np.empty_like(covariance)
-    log_det = _invert(covariance.copy(), len(covariance), precision)
-    return prior_strength / 2 * (log_det + (precision * prior_covariance).sum())
+    """Return the part of the prior in the objective (NaN if the covariance is singular) and the inverse."""
+    k, log_det = len(covariance), np.empty(1)
+    variances = np.ascontiguousarray(np.diag(covariance))
+    inverse = covariance.copy()
+    _invert(inverse.reshape(k, k, 1), variances.reshape(k, 1), log_det)
+    log_det += np.log(variances).sum()
+    return prior_strength / 2 * (log_det[0] + (inverse * prior_covariance).sum()), inverse
 
 
 @njit(nogil=True, cache=True)
-def _mix(past, moves, scale):
-    """Anderson's step: the affine mixture of past points whose mixed move is smallest, plus that move."""
-    latest = past[-1] + moves[-1]
-    n = len(past) - 1
-    if n == 0:
-        return latest
-    changes = (moves[1:] - moves[:-1]) / scale
-    gram = changes @ changes.T
-    gram += (1e-12 * np.trace(gram) + 1e-300) * np.eye(n)
-    weights = np.linalg.solve(gram, changes @ (moves[-1] / scale))
-    return latest - weights @ (past[1:] - past[:-1] + moves[1:] - moves[:-1])
-
-
-@njit(nogil=True, cache=True)
-def _expectation(counts, offsets, observed, means, scatters, mean, covariance):
+def _expectation(batches, mean, covariance):
     """Observed-data log-likelihood (NaN if a block is singular) and what the M step needs of the E step.
 
     In the notation of Little and Rubin a pattern contributes ``A M A' + n (Sigma - A Sigma_oo A')`` to T,
@@ -209,102 +165,137 @@ def _expectation(counts, offsets, observed, means, scatters, mean, covariance):
     Sigma_oo^-1``: the cost of a pattern depends on what it sees, not on k. G is twice the gradient of the
     log-likelihood; likewise ``T1 = Sigma g``.
     """
-    k = len(mean)
-    g, gradient = np.zeros(k), np.zeros((k, k))
-    block, inverse, product = np.empty((k, k)), np.empty((k, k)), np.empty((k, k))
-    d, v = np.empty(k), np.empty(k)
-    log_likelihood, square = 0.0, 0
-    for p in range(len(counts)):
-        n, first, o = counts[p], offsets[p], offsets[p + 1] - offsets[p]
-        seen = observed[first : first + o]
+    sizes, widths, scattered, counts, seen, means, scatters = batches
+    g, gradient, log_variances = np.zeros(len(mean)), np.zeros_like(covariance), np.log(np.diag(covariance))
+    spaces, columns = np.empty((3, (sizes**2 * widths).max())), np.empty((3, (sizes * widths).max()))
+    log_likelihood, log_dets = 0.0, np.empty(widths.max())
+    at, first, square = 0, 0, 0
+    for b in range(len(sizes)):
+        o, w = sizes[b], widths[b]
+        n, index = counts[at : at + w], seen[first : first + o * w].reshape(o, w)
+        average = means[first : first + o * w].reshape(o, w)
+        variances, d = columns[0, : o * w].reshape(o, w), columns[1, : o * w].reshape(o, w)
+        inverse, scatter = spaces[0, : o * o * w].reshape(o, o, w), spaces[1, : o * o * w].reshape(o, o, w)
+        product = spaces[2, : o * o * w].reshape(o, o, w)
         for i in range(o):
-            d[i] = means[first + i] - mean[seen[i]]
+            for lane in range(w):
+                variable = index[i, lane]
+                variances[i, lane] = covariance[variable, variable]
+                d[i, lane] = average[i, lane] - mean[variable]
+                log_likelihood -= n[lane] / 2 * (LOG_2_PI + log_variances[variable])
             for j in range(i + 1):
-                block[i, j] = covariance[seen[i], seen[j]]
-        log_likelihood -= n / 2 * (o * LOG_2_PI + _invert(block, o, inverse))
+                for lane in range(w):
+                    inverse[i, j, lane] = covariance[index[i, lane], index[j, lane]]
+        _invert(inverse, variances, log_dets)
+        v = columns[2, : o * w].reshape(o, w)
+        _multiply(inverse, d, v)
+        for lane in range(w):
+            log_likelihood -= n[lane] / 2 * log_dets[lane]
         for i in range(o):
-            v[i] = 0.0
-            for j in range(o):
-                v[i] += inverse[i, j] * d[j]
+            for lane in range(w):
+                log_likelihood -= n[lane] / 2 * d[i, lane] * v[i, lane]
+                g[index[i, lane]] += n[lane] * v[i, lane]
+        if scattered[b]:
+            half = o * (o + 1) // 2
+            triangle = scatters[square : square + half * w].reshape(half, w)
+            log_likelihood -= _scatter_term(inverse, triangle, scatter, product) / 2
+            square += half * w
         for i in range(o):
-            log_likelihood -= n / 2 * d[i] * v[i]
-            g[seen[i]] += n * v[i]
-            for j in range(o):
-                gradient[seen[i], seen[j]] += n * (v[i] * v[j] - inverse[i, j])
-        scatter = scatters[square : square + o * o].reshape(o, o)
-        if np.trace(scatter) > 0:
-            for i in range(o):
-                for j in range(o):
-                    product[i, j] = 0.0
-                    for m in range(o):
-                        product[i, j] += inverse[i, m] * scatter[m, j]
-                log_likelihood -= product[i, i] / 2
-            for i in range(o):
-                for j in range(o):
-                    for m in range(o):
-                        gradient[seen[i], seen[j]] += product[i, m] * inverse[m, j]
-        square += o * o
+            for j in range(i + 1):
+                for lane in range(w):
+                    change = n[lane] * (v[i, lane] * v[j, lane] - inverse[i, j, lane])
+                    if scattered[b]:
+                        change += scatter[i, j, lane]
+                    gradient[index[i, lane], index[j, lane]] += change
+        at, first = at + w, first + o * w
+    for i in range(len(mean)):
+        for j in range(i):
+            gradient[j, i] = gradient[i, j]
     return log_likelihood, g, gradient
 
 
-@njit(nogil=True, cache=True)
-def _invert(a, n, inverse):
-    """Put the inverse of the lower triangle ``a[:n, :n]`` into ``inverse``, spoil ``a``, return log|a|.
+@njit(nogil=True, cache=True, error_model="numpy")
+def _invert(a, variances, log_det):
+    """Invert symmetric matrices, given by their lower triangles ``a`` (o, o, w), in place.
 
-    One Cholesky factorisation; NaN if a pivot is too small.
+    ``log_det`` (w,) takes the logarithms of their determinants over the products of their ``variances``
+    (o, w); NaN where a pivot is too small.
     """
-    log_det = 0.0
-    for j in range(n):
-        pivot = a[j, j]
+    o, _, w = a.shape
+    ratios = np.ones(w)
+    log_det[:w] = 0
+    for j in range(o):
         for m in range(j):
-            pivot -= a[j, m] ** 2
-        if not pivot > SMALLEST_PIVOT * a[j, j]:
-            inverse[:n, :n] = np.nan
-            return np.nan
-        log_det += math.log(pivot)
-        a[j, j] = math.sqrt(pivot)
-        for i in range(j + 1, n):
+            for lane in range(w):
+                a[j, j, lane] -= a[j, m, lane] ** 2
+        for lane in range(w):
+            ratio = a[j, j, lane] / variances[j, lane]
+            ratios[lane] *= ratio if ratio > SMALLEST_PIVOT else np.nan
+            a[j, j, lane] = 1 / math.sqrt(a[j, j, lane])
+        if j % 16 == 15 or j == o - 1:  # before the product of so many small numbers becomes none
+            for lane in range(w):
+                log_det[lane] += math.log(ratios[lane])
+                ratios[lane] = 1.0
+        for i in range(j + 1, o):
             for m in range(j):
-                a[i, j] -= a[i, m] * a[j, m]
-            a[i, j] /= a[j, j]
-    for j in range(n):  # L^-1, column by column; the diagonal to the right is still that of L
-        a[j, j] = 1 / a[j, j]
-        for i in range(j + 1, n):
-            total = 0.0
-            for m in range(j, i):
-                total -= a[i, m] * a[m, j]
-            a[i, j] = total / a[i, i]
-    for i in range(n):
+                for lane in range(w):
+                    a[i, j, lane] -= a[i, m, lane] * a[j, m, lane]
+            for lane in range(w):
+                a[i, j, lane] *= a[j, j, lane]
+    for j in range(o):  # L^-1, column by column
+        for i in range(j + 1, o):
+            for lane in range(w):
+                a[i, j, lane] *= -a[j, j, lane]
+            for m in range(j + 1, i):
+                for lane in range(w):
+                    a[i, j, lane] -= a[i, m, lane] * a[m, j, lane]
+            for lane in range(w):
+                a[i, j, lane] *= a[i, i, lane]
+    for i in range(o):  # L^-T L^-1, row by row
         for j in range(i + 1):
-            total = 0.0
-            for m in range(i, n):
-                total += a[m, i] * a[m, j]
-            inverse[i, j] = inverse[j, i] = total
-    return log_det
+            for lane in range(w):
+                a[i, j, lane] *= a[i, i, lane]
+            for m in range(i + 1, o):
+                for lane in range(w):
+                    a[i, j, lane] += a[m, i, lane] * a[m, j, lane]
+            for lane in range(w):
+                a[j, i, lane] = a[i, j, lane]
 
 
 @njit(nogil=True, cache=True)
-def pairwise_moments(counts, offsets, observed, means, scatters, mean):
-    """Return for each pair of variables the weight of the rows that see both and their scatter.
+def _multiply(matrices, vectors, products):
+    o, w = vectors.shape
+    products[:] = 0
+    for i in range(o):
+        for j in range(o):
+            for lane in range(w):
+                products[i, lane] += matrices[i, j, lane] * vectors[j, lane]
 
-    It is about ``mean`` (k,), filled here with the mean of the rows that see a variable, if there are any.
-    """
-    k, square = len(mean), 0
-    pair_counts, pair_scatters, sums = np.zeros((k, k)), np.zeros((k, k)), np.zeros(k)
-    for p in range(len(counts)):
-        for i in range(offsets[p], offsets[p + 1]):
-            sums[observed[i]] += counts[p] * means[i]
-            for j in range(offsets[p], offsets[p + 1]):
-                pair_counts[observed[i], observed[j]] += counts[p]
-    for i in range(k):
-        if pair_counts[i, i] > 0:
-            mean[i] = sums[i] / pair_counts[i, i]
-    for p in range(len(counts)):
-        for i in range(offsets[p], offsets[p + 1]):
-            for j in range(offsets[p], offsets[p + 1]):
-                a, b = observed[i], observed[j]
-                pair_scatters[a, b] += scatters[square] + counts[p] * (means[i] - mean[a]) * (
-                    means[j] - mean[b]
-                )
-                square += 1
-    return pair_counts, pair_scatters
+
+@njit(nogil=True, cache=True)
+def _scatter_term(inverse, triangle, scatter, product):
+    """Put ``K S K`` into the lower triangles of ``scatter`` (o, o, w) and return the sum of tr(K S)."""
+    o, _, w = inverse.shape
+    at, trace = 0, 0.0
+    for i in range(o):
+        for j in range(i + 1):
+            scatter[i, j] = triangle[at]
+            scatter[j, i] = triangle[at]
+            at += 1
+    product[:] = 0
+    for i in range(o):
+        for j in range(o):
+            for m in range(o):
+                for lane in range(w):
+                    product[i, j, lane] += inverse[i, m, lane] * scatter[m, j, lane]
+        for lane in range(w):
+            trace += product[i, i, lane]
+    for i in range(o):
+        for j in range(i + 1):
+            scatter[i, j] = 0
+            for m in range(o):
+                for lane in range(w):  # the mean of both triangles, whose errors cancel in Sigma G Sigma
+                    scatter[i, j, lane] += (
+                        product[i, m, lane] * inverse[m, j, lane] + product[j, m, lane] * inverse[m, i, lane]
+                    ) / 2
+    return trace

@@ -24,7 +24,7 @@ from sparsegen_classic.coefficients.checks import (
     check_states,
 )
 from sparsegen_classic.coefficients.draws import EXPONENTS, draw_magnitudes, log_density, to_scale
-from sparsegen_classic.coefficients.moments import Moments, SupportMoments, state_moments
+from sparsegen_classic.coefficients.moments import Moments, SupportMoments, list_states, state_moments
 
 BLOCK = 16  # supports per block
 
@@ -61,9 +61,9 @@ class GaussianCoefficients(BaseEstimator):
     group_weight : float in [0, 1], default=0.0
         What codes of other groups weigh for a support of a group; see ``fit``. With 1 groups do not matter.
     max_iter : int, default=300
-        Most EM steps per support. Reaching it is not an error: the moments of that step are used.
+        Most E steps per support. Reaching it is not an error: the moments of that step are used.
     tol : float, default=1e-7
-        EM stops when its objective gains at most this much per row in one step.
+        The search stops when the objective of EM gains at most this much per row in one step.
     n_jobs : int, default=None
         Threads, as in joblib. The result does not depend on it.
 
@@ -87,13 +87,15 @@ class GaussianCoefficients(BaseEstimator):
     -----
     EM fits the moments of the coefficients as observed, which are positive already; truncating the fitted
     Gaussian once more moves the mean upward, the more so the closer it is to zero in standard deviations.
-    "clip" has less of this bias and gives exact zeros. EM is accelerated (Anderson mixing; the objective
-    still never decreases). The cost of a support depends on the training codes that share states with it,
-    not on the size of the training set.
+    "clip" has less of this bias and gives exact zeros. The objective of EM is climbed by quasi-Newton steps
+    (L-BFGS on the gradient that the E step gives, in the symmetric root of the covariance) and never falls:
+    plain EM moves a covariance by the share of rows that see the pair, and takes thousands of steps. The cost
+    of a support depends on the training codes that share states with it, not on the size of the training set.
 
     References
     ----------
-    G. Vaksman and M. Elad, "Image generation using a sparsity model".
+    G. Vaksman and M. Elad, "Image generation using a sparsity model". M. Jamshidian and R. I. Jennrich,
+    "Acceleration of the EM Algorithm by Using Quasi-Newton Methods", JRSS B 1997.
 
     Examples
     --------
@@ -144,7 +146,7 @@ class GaussianCoefficients(BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_components)
-            Signed codes.
+            Signed codes. The arrays of a CSR matrix may be memory maps; they are read twice, by blocks.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -160,20 +162,17 @@ class GaussianCoefficients(BaseEstimator):
             The fitted object.
         """
         self._check_parameters()
-        X = validate_data(self, X, accept_sparse="csc", dtype=np.float64)
-        X = sparse.csc_array(X, copy=True)
-        doubled = sparse.hstack([X.maximum(0), (-X).maximum(0)], format="csc")
-        doubled.eliminate_zeros()
-        doubled.sort_indices()
-        index = np.int32 if doubled.nnz < 2**31 else np.int64  # the kernel is compiled for each
-        doubled.indices, doubled.indptr = doubled.indices.astype(index), doubled.indptr.astype(index)
-        self.magnitudes_ = doubled
+        X = sparse.csr_array(validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32)))
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        self.magnitudes_ = list_states(X)
         self.sample_weight_ = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
         )
         self.groups_ = None if groups is None else check_groups(groups, X.shape[0])
         self.state_means_, self.state_variances_ = state_moments(
-            doubled, self._values(), self.sample_weight_, 1e-6 if self.scale == "log" else 0.0
+            self.magnitudes_, self._values(), self.sample_weight_, 1e-6 if self.scale == "log" else 0.0
         )
         return self
 

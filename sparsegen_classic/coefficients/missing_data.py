@@ -12,7 +12,8 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sparsegen_classic._kernels.em import OUT_OF_ITERATIONS, SINGULAR, em_gaussian, group_patterns
+from sparsegen_classic._kernels.em import OUT_OF_ITERATIONS, SINGULAR, em_gaussian
+from sparsegen_classic._kernels.missing_patterns import batch_patterns, group_patterns
 from sparsegen_classic._random import RandomState, spawn_generators
 from sparsegen_classic._validation import check_integer, check_real
 from sparsegen_classic.coefficients.truncated import check_covariance
@@ -136,7 +137,7 @@ class MissingDataGaussian(DensityMixin, BaseEstimator):
             self._warn_of_unseen_pairs()
 
         self.mean_, self.covariance_, self.log_likelihoods_, self.objectives_, status = _em(
-            X, observed, mean, initial, strength, prior, bool(self.assume_centered), 0, max_iter, tol
+            X, observed, mean, initial, strength, prior, bool(self.assume_centered), max_iter, tol
         )
         self.n_iter_ = len(self.objectives_) - 1
         if status == SINGULAR:
@@ -258,4 +259,4 @@ def _em(X, observed, *start_and_options):
     indptr = np.append(0, np.cumsum(observed.sum(axis=0))).astype(np.int32)
     samples = np.nonzero(observed.T)[1].astype(np.int32)
     patterns = group_patterns(variables, indptr, samples, X.T[observed.T], np.ones(len(X)), 1, row_of_sample)
-    return em_gaussian(*patterns, *start_and_options)
+    return em_gaussian(batch_patterns(*patterns), *start_and_options)
