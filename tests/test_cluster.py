@@ -13,11 +13,20 @@ import pytest
 from click.testing import CliRunner
 from joblib import effective_n_jobs, parallel_config
 
-from sparsegen_classic import _parallel
+from sparsegen_classic import (
+    KSVD,
+    SparseImageGenerator,
+    _parallel,
+    open_images,
+    save_model,
+    store_images,
+)
 from sparsegen_classic._parallel import for_blocks, map_blocks, workers_are_remote
 from sparsegen_classic.cli import _cluster
 from sparsegen_classic.cli._cluster import check_visible, cluster_option, on_cluster
 from sparsegen_classic.cli._common import common_options, guarded
+from sparsegen_classic.generator import fitting
+from sparsegen_classic.images import store as image_stores
 
 distributed = pytest.importorskip("distributed", reason="the cluster tests need the extra [dask]")
 dask = pytest.importorskip("dask", reason="the cluster tests need the extra [dask]")
@@ -165,6 +174,68 @@ def test_a_cluster_without_workers_left_is_an_error(cluster, client, monkeypatch
         _scale(cluster, 0)
         with pytest.raises(ConnectionError, match=r"no workers left after 0.3 s; start some"):
             list(results)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Digits in a file that workers can read."""
+    np.save(tmp_path / "digits.npy", (open_images("digits").images[:600] * 255).astype(np.uint8))
+    return tmp_path / "digits.npy"
+
+
+@pytest.fixture
+def many_blocks(monkeypatch):
+    monkeypatch.setattr(fitting, "_BLOCK", 20)
+    monkeypatch.setattr(image_stores, "_BLOCK", 50)
+
+
+def _fit(images, folder, per_class=False):
+    """Return the bytes of the model file: from a store of the images, with a checkpoint."""
+    folder.mkdir()
+    generator = SparseImageGenerator(
+        KSVD(16, n_nonzero_coefs=3, max_iter=2), per_class=per_class, random_state=0, n_jobs=2
+    )
+    store = store_images(images, folder / "store", n_jobs=2)
+    labels = np.arange(len(store)) % 2 if per_class else None
+    generator.fit(store, labels, checkpoint=folder / "checkpoint")
+    return save_model(generator, folder / "model.npz").read_bytes()
+
+
+@pytest.mark.parametrize("n_workers", [2, 4])
+def test_a_fit_on_a_cluster_gives_the_same_model_file(
+    cluster, client, images, many_blocks, tmp_path, n_workers
+):
+    expected = _fit(images, tmp_path / "here")
+    _scale(cluster, n_workers)
+    with parallel_config(backend="dask", client=client):
+        assert _fit(images, tmp_path / "there") == expected
+
+
+def test_models_of_classes_fitted_by_workers_are_the_same(client, images, tmp_path):
+    expected = _fit(images, tmp_path / "here", per_class=True)
+    with parallel_config(backend="dask", client=client):
+        assert _fit(images, tmp_path / "there", per_class=True) == expected
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_worker_killed_during_a_fit_changes_nothing(client, images, many_blocks, tmp_path):
+    expected = _fit(images, tmp_path / "here")
+    pids, killed_at = list(client.run(os.getpid).values()), []
+
+    def kill():
+        codes, end = tmp_path / "there" / "checkpoint" / "model-0" / "codes", time.monotonic() + 60
+        while time.monotonic() < end and not killed_at:
+            if codes.is_dir() and len(list(codes.glob("0*"))) > 6:
+                os.kill(pids[0], signal.SIGKILL)
+                killed_at.append(len(list(codes.glob("0*"))))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with parallel_config(backend="dask", client=client):
+        found = _fit(images, tmp_path / "there")
+    killer.join()
+    assert killed_at[0] < 90  # files of 30 blocks, three each
+    assert found == expected
 
 
 @click.command()

@@ -84,7 +84,7 @@ def verdict(rows, limit):
         f"threads {threads[0]:.0f} to {threads[-1]:.0f}"
     )
     hours = (minute[-1] - minute[0]) / 60
-    grows = slope > limit and slope * hours > _NOISE or files[-1] > files[0] or threads[-1] > threads[0]
+    grows = (slope > limit and slope * hours > _NOISE) or files[-1] > files[0] or threads[-1] > threads[0]
     print("memory is not flat" if grows else "memory is flat")
     return bool(grows)
 
