@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen_classic._kernels.overlaps import largest_overlaps_of_rows
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic.support.groups import uses_of
 
-_BLOCK = 16  # whose overlaps with all others are in memory at once
+_BLOCK = 64
 _ROWS = 4096  # supports sorted at once
 
 
@@ -102,11 +103,12 @@ def largest_overlaps(
     if len(others) == 0:
         raise ValueError("others must have at least one row to compare with, got none")
     n_states = 1 + max(supports.max(initial=0), others.max(initial=0))
-    uses, other_uses = uses_of(supports, n_states), uses_of(others, n_states).T.tocsr()
+    holders = uses_of(others, n_states).tocsc()
     overlaps = np.empty(len(supports), np.int64)
 
     def work(block: slice) -> None:
-        overlaps[block] = (uses[block] @ other_uses).max(axis=1).toarray().ravel()
+        shared = np.empty(len(others), np.int32)
+        largest_overlaps_of_rows(supports[block], holders.indptr, holders.indices, shared, overlaps[block])
 
     for_blocks(work, len(supports), _BLOCK, n_jobs)
     return overlaps
