@@ -85,7 +85,7 @@ def learn_batch(model: Any, stream: Stream, batch: Samples, rule: int) -> Learne
 
     n_batches = stream.n_batches + 1
     fade = (1 - 1 / n_batches) ** _FADE
-    filled, scaled = _complete(batch, residual, coefficients)
+    filled, scaled = completed(batch, residual, coefficients)
     add_moments(filled, indices, scaled, counts, fade, gram, cross, uses)
     update_atoms_from_moments(int(model.dc_atom), atoms, gram, cross, rule)
     n_replaced = 0
@@ -103,7 +103,7 @@ def learn_batch(model: Any, stream: Stream, batch: Samples, rule: int) -> Learne
     return Learned(learned, float((energy * counts).sum()), weight, n_replaced)
 
 
-def _complete(batch: Samples, residual: Any, coefficients: Any) -> tuple[Any, Any]:
+def completed(batch: Samples, residual: Any, coefficients: Any) -> tuple[Any, Any]:
     """Return samples and coefficients whose moments are those of the weighted error.
 
     Where an entry has not the full weight of its sample, the rest of the weight goes to what the codes say:

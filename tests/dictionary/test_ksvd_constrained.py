@@ -100,6 +100,42 @@ def test_a_full_mask_changes_nothing():
     np.testing.assert_array_equal(model.components_, masked.components_)
 
 
+@pytest.mark.parametrize("online", [False, True])
+def test_weights_of_entries(online):
+    X, _ = planted(3, n_samples=300)
+    mask = np.random.default_rng(0).random(X.shape) < 0.8
+    parameters = {"n_components": 20, "n_nonzero_coefs": 3, "online": online, "random_state": 0}
+    masked = KSVD(**parameters).fit(X, mask=mask)
+    weighted = KSVD(**parameters).fit(X, entry_weight=mask.astype(float))
+    np.testing.assert_array_equal(masked.components_, weighted.components_)
+    weight = np.random.default_rng(1).uniform(0.1, 3, X.shape)
+    both = KSVD(**parameters).fit(X, mask=mask, entry_weight=weight)
+    product = KSVD(**parameters).fit(X, entry_weight=weight * mask)
+    np.testing.assert_array_equal(both.components_, product.components_)
+    codes = both.transform(X, mask=mask, entry_weight=weight)
+    again = KSVD(**parameters).fit_transform(X, mask=mask, entry_weight=weight)
+    np.testing.assert_array_equal(codes.toarray(), again.toarray())
+    of_features = weight[0]
+    common = KSVD(**parameters).fit(X, entry_weight=of_features)
+    spread = KSVD(**parameters).fit(X, entry_weight=np.tile(of_features, (300, 1)))
+    np.testing.assert_array_equal(common.components_, spread.components_)
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_weights_keep_noisy_entries_from_spoiling_the_atoms(online):
+    X, atoms = planted(5, n_samples=2000)
+    rng = np.random.default_rng(0)
+    deviation = np.where(rng.random(X.shape) < 0.1, 1.0, 0.05)
+    noisy = X + deviation * rng.standard_normal(X.shape)
+    shares = {}
+    for name, given in (("weighted", {"entry_weight": 0.05**2 / deviation**2}), ("plain", {})):
+        parameters = {"n_nonzero_coefs": 3, "max_iter": 20, "online": online, "batch_size": 200}
+        model = KSVD(50, **parameters, random_state=0).fit(noisy, **given)
+        shares[name] = (np.abs(model.components_ @ atoms.T).max(axis=0) > 0.95).mean()
+    assert shares["weighted"] > 0.6
+    assert shares["plain"] < 0.2
+
+
 def test_non_negative_parts_of_non_negative_data_are_found():
     rng = np.random.default_rng(0)
     atoms = naive.unit_rows(rng.random((12, 30)) * (rng.random((12, 30)) < 0.3))
@@ -148,6 +184,13 @@ def test_a_warm_start_continues():
         ({}, {"mask": np.zeros((30, 6), bool)}, "row 0 of X has no observed entry"),
         ({}, {"sample_weight": np.ones(6)}, r"sample_weight must have shape \(n_samples,\)=\(30,\)"),
         ({}, {"sample_weight": np.full(30, -1.0)}, "sample_weight must be finite and at least 0, got -1.0"),
+        (
+            {},
+            {"entry_weight": np.ones(5)},
+            r"entry_weight must have shape .*=\(30, 6\) or .*=\(6,\), got \(5,\)",
+        ),
+        ({}, {"entry_weight": np.full(6, np.nan)}, "entry_weight must be finite and at least 0, got nan"),
+        ({}, {"entry_weight": np.zeros(6)}, "row 0 of X has no observed entry"),
         ({"init": -np.eye(6), "positive_atoms": True}, {}, "starting atom 0 has nothing left"),
     ],
 )
