@@ -44,7 +44,7 @@ def encode(value: Any, arrays: Arrays, name: str, classes: Classes) -> Any:
         return {"dict": {key: encode(item, arrays, f"{name}.{key}", classes) for key, item in value.items()}}
     if isinstance(value, BaseEstimator) and type(value).__name__ in classes:
         parameters = value.get_params(deep=False)
-        state = {key: item for key, item in vars(value).items() if key not in parameters}
+        state = {key: item for key, item in sorted(vars(value).items()) if key not in parameters}
         if not isinstance(parameters.get("random_state"), int):
             parameters.pop("random_state", None)
         return {"class": type(value).__name__} | {

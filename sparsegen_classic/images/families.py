@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from sparsegen_classic._parallel import single_threaded_openmp
+from sparsegen_classic._parallel import single_threaded_blas, single_threaded_openmp
 from sparsegen_classic._rows import Rows
 
 _DIMENSIONS, _ITERATIONS = 50, 30
@@ -44,12 +44,12 @@ def group_images(rows: NDArray[np.floating] | Rows, n_groups: int, random_state:
     if n_groups == 1:
         return np.zeros(len(rows), np.intp)
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SOME)).astype(int)]
-    components = PCA(min(_DIMENSIONS, *some.shape), svd_solver="randomized", random_state=random_state)
-    reduced = components.fit_transform(some)
-    if len(some) < len(rows):
-        blocks = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
-        reduced = np.concatenate([components.transform(block) for block in blocks])
-    with single_threaded_openmp():  # threads would add up centres in any order
+    with single_threaded_blas(), single_threaded_openmp():  # threads would add up in any order
+        components = PCA(min(_DIMENSIONS, *some.shape), svd_solver="randomized", random_state=random_state)
+        reduced = components.fit_transform(some)
+        if len(some) < len(rows):
+            blocks = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+            reduced = np.concatenate([components.transform(block) for block in blocks])
         means = KMeans(n_groups, n_init=1, max_iter=_ITERATIONS, random_state=random_state)
         return np.unique(means.fit_predict(reduced), return_inverse=True)[1]
 
