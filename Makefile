@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench fuzz clean
+.PHONY: demo test lint bench bench-scale bench-scale-small fuzz clean
 
 demo: $(VENV)/.ready
 	$(BIN)/sparsegen-classic demo --force
@@ -16,6 +16,12 @@ lint: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready
 	$(BIN)/python examples/benchmarks/run.py
+
+bench-scale: $(VENV)/.ready
+	$(BIN)/python examples/benchmarks/bench_scale.py
+
+bench-scale-small: $(VENV)/.ready
+	$(BIN)/python examples/benchmarks/bench_scale.py --small --output bench_scale_output/small
 
 fuzz: $(VENV)/.ready
 	$(BIN)/python examples/benchmarks/fuzz_files.py
