@@ -49,8 +49,8 @@ def cluster():
 
 @pytest.fixture
 def client(cluster):
-    """Two workers, whatever the test before did to them."""
-    _scale(cluster, 2)
+    """Two workers or more, whatever the test before did to them; those who have imported us stay."""
+    _scale(cluster, len(cluster.worker_spec) or 2)
     with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
         yield client
 
@@ -158,7 +158,7 @@ def test_a_caller_who_had_enough_leaves_nothing_behind(cluster, client):
     with parallel_config(backend="dask", client=client):
         results = map_blocks(_gram(), 400, 1, None, ROWS, 0.05)
         next(results)
-        assert len(cluster.scheduler.tasks) <= 7  # the work, and what is ahead of the caller
+        assert len(cluster.scheduler.tasks) <= 3 + 2 * len(cluster.worker_spec)  # the work, what is ahead
         results.close()
     end = time.monotonic() + 10
     while cluster.scheduler.tasks and time.monotonic() < end:
@@ -201,7 +201,7 @@ def _fit(images, folder, per_class=False):
     return save_model(generator, folder / "model.npz").read_bytes()
 
 
-@pytest.mark.parametrize("n_workers", [2, 4])
+@pytest.mark.parametrize("n_workers", [4, 2])
 def test_a_fit_on_a_cluster_gives_the_same_model_file(
     cluster, client, images, many_blocks, tmp_path, n_workers
 ):
