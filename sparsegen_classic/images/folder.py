@@ -153,7 +153,8 @@ def _walk(folder: str, prefix: str, above: frozenset[str]) -> Iterator[str]:
 
 def folder_labels(folder: Path, files: list[Path]) -> NDArray[np.str_] | None:
     """Return the first-level sub-folder of every file, or None if a file lies in ``folder`` itself."""
-    parts = [file.relative_to(folder).parts for file in files]
+    root = folder if files[0].is_relative_to(folder) else folder.resolve()  # as the files name it
+    parts = [file.relative_to(root).parts for file in files]
     return np.array([part[0] for part in parts]) if all(len(part) > 1 for part in parts) else None
 
 

@@ -4,6 +4,7 @@ import struct
 import threading
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,17 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
     (folder / "class" / "loop").symlink_to(folder)
     found = open_images(folder)
     assert [path.relative_to(folder).as_posix() for path in found.paths] == ["class/x.png", "linked/x.png"]
+
+
+def test_labels_of_a_folder_by_another_of_its_names(tmp_path, monkeypatch):
+    (tmp_path / "set" / "class").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    grey(1).save(tmp_path / "set" / "class" / "x.png")
+    monkeypatch.chdir(tmp_path)
+    for name in ("set", "link", tmp_path / "set"):
+        files = find_images(Path(name).resolve())
+        assert folders.folder_labels(Path(name), files).tolist() == ["class"]
+        assert open_images(name).labels.tolist() == ["class"]
 
 
 def test_one_file_is_a_set_of_one(tmp_path):
@@ -349,16 +361,8 @@ def test_pipes_and_links_in_circles_do_not_hang(tmp_path):
 def test_threads_read_the_same(damaged):
     files = [damaged / name for name in ("a.png", "m.jpg", "z.png")] * 50
     expected = read_block(files, PixelRules())[0]
-    read = [None] * 4
-
-    def work(i):
-        read[i] = read_block(files, PixelRules())[0]
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        read = pool.map(lambda _: read_block(files, PixelRules())[0], range(4))
     for images in read:
         np.testing.assert_array_equal(images, expected)
 
