@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ from sparsegen_classic.dictionary import Trainlets
 from sparsegen_classic.images import apply_tone, tone_curve
 from sparsegen_classic.metrics.evaluation import REAL as REAL_KIND
 from sparsegen_classic.metrics.evaluation import SAMPLES
-from sparsegen_classic.metrics.judge import _Judge
+from sparsegen_classic.metrics.judge import _Judge, _shuffled
 
 DATA = Path(os.environ.get("SPARSEGEN_DATA", Path(__file__).parents[2] / "../shared/data"))
 FACES = {"aligned": ("utk_aligned4400_64", 4000), "unaligned": ("lfwcrop_grey_64", 12000)}
@@ -195,6 +196,19 @@ def real_figures(task, seed):
     return {key: row.get(key, np.nan) for key in COLUMNS}
 
 
+def copies_figures(task, seed):
+    some = np.random.default_rng(seed).integers(len(task.training), size=task.n)
+    return figures(task, seed, task.training[some])
+
+
+def noise_figures(task, seed):
+    """Return the figures of images of which each pixel is that of a random training image."""
+    return figures(task, seed, _shuffled(task.training, task.n, np.random.default_rng(seed)))
+
+
+REFERENCES = {REAL: real_figures, "copies": copies_figures, "independent pixels": noise_figures}
+
+
 # -- what limits us ----------------------------------------------------------------------------------------
 
 
@@ -284,7 +298,7 @@ def best_coefficients(task, generator, draws):
 def measure(task, seeds, rows):
     """Return the rows of every seed, in the order of the table, and those of the decomposition."""
     plan = list(jobs(task))
-    total = seeds * (1 + sum(len(names) for names, *_ in plan)) + 1
+    total = seeds * (len(REFERENCES) + sum(len(names) for names, *_ in plan)) + 1
     parts = [{} for _ in range(seeds)]
     for names, fit, anew, make in plan:
         model = None
@@ -293,11 +307,12 @@ def measure(task, seeds, rows):
             if not all(key in rows.known for key in keys.values()):
                 model = fit(seed) if anew or model is None else model
                 for name, *row in make(model, seed):
-                    rows.measure(keys[name], total, lambda row=row, seed=seed: figures(task, seed, *row))
+                    rows.measure(keys[name], total, partial(figures, task, seed, *row))
             part |= {name: rows.known[key] for name, key in keys.items()}
-    for seed, part in enumerate(parts):
-        part[REAL] = rows.measure(f"{REAL}, seed {seed}", total, lambda seed=seed: real_figures(task, seed))
-    return parts, rows.measure("what limits us", total, lambda: decompose(task, 0))
+    for name, reference in REFERENCES.items():
+        for seed, part in enumerate(parts):
+            part[name] = rows.measure(f"{name}, seed {seed}", total, partial(reference, task, seed))
+    return parts, rows.measure("what limits us", total, partial(decompose, task, 0))
 
 
 def run(name, options):
@@ -334,8 +349,11 @@ def main():
     if not DATA.is_dir():
         print(f"no data sets at {DATA}: set SPARSEGEN_DATA")
         return
-    for name in FACES if options.data == "faces" else (options.data,):
-        run(name, options)
+    try:
+        for name in FACES if options.data == "faces" else (options.data,):
+            run(name, options)
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on where this one was")
 
 
 if __name__ == "__main__":
