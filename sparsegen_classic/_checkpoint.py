@@ -22,7 +22,7 @@ import sklearn
 
 from sparsegen_classic._archive import ArchiveError, open_archive
 from sparsegen_classic._blocks import remove_partial, writing_kept
-from sparsegen_classic._files import atomic_write, check_parent
+from sparsegen_classic._files import atomic_write, make_folder
 from sparsegen_classic._states import Classes, decode, encode, read_state, write_state
 from sparsegen_classic._version import __version__
 
@@ -100,10 +100,7 @@ class Checkpoint(Stages):
     """
 
     def __init__(self, folder: str | os.PathLike[str], work: dict[str, Any]):
-        super().__init__(Path(folder).resolve())
-        if not self.folder.is_dir():
-            check_parent(self.folder)
-            self.folder.mkdir()
+        super().__init__(make_folder(folder).resolve())
         self._lock = _lock(self.folder)
         try:
             work = json.loads(json.dumps(work | {"version of " + key: value for key, value in _versions()}))

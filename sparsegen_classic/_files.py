@@ -36,6 +36,15 @@ def check_parent(path: Path) -> None:
         raise PermissionError(f"the directory {parent} is not writable; choose another place")
 
 
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Return a folder, made if it is not there; the folder around it must be."""
+    folder = Path(path)
+    if not folder.is_dir():
+        check_parent(folder)
+        folder.mkdir()
+    return folder
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` and move it there on success; on any error leave no trace.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import joblib
 
 _TIMEOUT = 10  # seconds for the scheduler to answer
 
@@ -34,10 +34,14 @@ def on_cluster(address: str | None) -> Iterator[Any]:
     if address is None:
         yield None
         return
+    import joblib
+
     try:
         from distributed import Client
     except ImportError as error:
         raise ImportError("--cluster needs Dask; pip install 'sparsegen-classic[dask]'") from error
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors reach us; tracebacks need not be shown
     try:
         client = Client(address, timeout=_TIMEOUT)
     except Exception as error:  # whatever answers at a mistyped address

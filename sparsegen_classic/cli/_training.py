@@ -91,7 +91,6 @@ def _folder(checkpoint: str | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="sparsegen-") as folder:
             yield Path(folder)
         return
-    Path(checkpoint).mkdir(exist_ok=True)
     yield Path(checkpoint)
 
 

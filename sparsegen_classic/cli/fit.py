@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from sparsegen_classic.cli._cluster import check_visible, cluster_option, on_cluster
 from sparsegen_classic.cli._common import (
@@ -137,7 +136,7 @@ def fit(source: str, output: str, **options: Any) -> None:
       sparsegen-classic fit faces/ --dictionary trainlets --memory 2GB --checkpoint work/ -o faces.npz
     """
     from sparsegen_classic import save_model
-    from sparsegen_classic._files import check_output
+    from sparsegen_classic._files import check_output, make_folder
 
     if options["paper"]:
         _check_options("--paper", _OF_THE_PAPER)
@@ -147,6 +146,8 @@ def fit(source: str, output: str, **options: Any) -> None:
     if options["cluster"] and not checkpoint:
         raise click.UsageError("--cluster needs --checkpoint DIR, a folder that the workers see as well")
     check_output(output, options["force"])
+    if checkpoint:
+        make_folder(checkpoint)
     start, loud = time.perf_counter(), not options["quiet"]
     seed = resolve_seed(recall_seed(checkpoint) if options["seed"] is None else options["seed"])
     generator = make_generator(options, seed)
@@ -156,7 +157,6 @@ def fit(source: str, output: str, **options: Any) -> None:
         stopwatch() as stages,
     ):
         if client is not None:
-            Path(checkpoint).mkdir(exist_ok=True)
             check_visible(client, checkpoint, written=True)
             if Path(source).exists():
                 check_visible(client, source)
@@ -204,6 +204,8 @@ def _check_options(flag: str, fixed: tuple[str, ...]) -> None:
 
 def _select(generator: Any, images: Any, labels: Any, seed: int, loud: bool) -> dict[str, Any]:
     """Return the settings that win; the table of all goes to stderr."""
+    import numpy as np
+
     from sparsegen_classic import select_settings
 
     some = np.linspace(0, len(images) - 1, min(len(images), _ENOUGH)).astype(int)

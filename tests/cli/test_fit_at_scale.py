@@ -1,0 +1,145 @@
+"""``fit`` with checkpoint, memory and cluster, as a user calls it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from sparsegen_classic import SparseImageGenerator, open_images, save_images
+from sparsegen_classic.cli import main
+
+SIZES = ["--dictionary", "trainlets", "--n-components", "20", "--n-nonzero-coefs", "4", "--max-iter", "2"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    save_images(open_images("digits").images[:200], folder)
+    return folder
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_disk_or_memory_the_model_is_the_same(photos, tmp_path):
+    command = ["fit", photos, *SIZES, "--seed", 1]
+    run(*command, "-o", tmp_path / "memory.npz")
+    first = run(*command, "-o", tmp_path / "disk.npz", "--checkpoint", tmp_path / "work", "--memory", "2GB")
+    again = run(*command, "-o", tmp_path / "again.npz", "--checkpoint", tmp_path / "work", "--json")
+    assert "200 images of 8x8, on disk; memory, at most" in first.stderr
+    assert set(json.loads(again.stdout)["stages"]) >= {"looking", "dictionary", "coding", "supports"}
+    wanted = (tmp_path / "memory.npz").read_bytes()
+    assert (tmp_path / "disk.npz").read_bytes() == wanted
+    assert (tmp_path / "again.npz").read_bytes() == wanted
+
+
+def test_the_seed_of_a_checkpoint_is_remembered(photos, tmp_path):
+    command = ["fit", photos, *SIZES, "--checkpoint", tmp_path / "work", "--json"]
+    seeds = {json.loads(run(*command, "-o", tmp_path / f"{i}.npz").stdout)["seed"] for i in range(2)}
+    assert len(seeds) == 1
+    refused = run(*command, "-o", tmp_path / "2.npz", "--seed", seeds.pop() + 1, code=1)
+    assert "of other work: parameters, random_state is" in refused.stderr
+
+
+def test_other_settings_are_refused(photos, tmp_path):
+    command = ["fit", photos, *SIZES, "--seed", 1, "--checkpoint", tmp_path / "work"]
+    run(*command, "-o", tmp_path / "a.npz")
+    assert (
+        "burn_in is 20 there and 5 here"
+        in run(*command, "-o", tmp_path / "b.npz", "--burn-in", 5, code=1).stderr
+    )
+    assert (
+        "size is None there and [6, 6] here"
+        in run(*command, "-o", tmp_path / "b.npz", "--size", 6, "--fit", "resize", code=1).stderr
+    )
+    assert not (tmp_path / "b.npz").exists()
+
+
+def test_memory_is_honoured(photos, tmp_path):
+    command = ["fit", photos, *SIZES, "-o", tmp_path / "a.npz", "--memory"]
+    refused = run(*command, "200MB", code=1).stderr
+    assert "--memory must be at least" in refused
+    assert "which the stage" in refused
+    assert "is no amount of memory; give e.g. 2GB or 800MB" in run(*command, "much", code=2).stderr
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_batch_ksvd_is_told_to_learn_by_blocks(tmp_path):
+    np.save(tmp_path / "many.npy", np.zeros((20000, 64, 64), np.uint8))
+    command = [
+        "fit",
+        tmp_path / "many.npy",
+        "--n-components",
+        50,
+        "-o",
+        tmp_path / "a.npz",
+        "--memory",
+        "700MB",
+    ]
+    assert "learn by blocks (--dictionary trainlets, or --online)" in run(*command, code=1).stderr
+
+
+def test_sources_that_stay_in_memory_have_checkpoints_too(tmp_path):
+    command = ["fit", "digits", *SIZES, "--seed", 1, "--per-class"]
+    run(*command, "-o", tmp_path / "a.npz")
+    for name in "bc":
+        run(*command, "-o", tmp_path / f"{name}.npz", "--checkpoint", tmp_path / "work")
+        assert (tmp_path / "a.npz").read_bytes() == (tmp_path / f"{name}.npz").read_bytes()
+
+
+def test_online_ksvd_and_labels_of_a_store(tmp_path):
+    digits = open_images("digits")
+    (tmp_path / "photos").mkdir()
+    for label in (0, 1):
+        save_images(digits.images[digits.labels == label], tmp_path / "photos" / f"class{label}")
+    command = ["fit", tmp_path / "photos", "--online", "--per-class", "--seed", 0]
+    run(*command, "-o", tmp_path / "a.npz")
+    run(*command, "-o", tmp_path / "b.npz", "--checkpoint", tmp_path / "work")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_an_interrupt_names_the_command_that_goes_on(photos, tmp_path, monkeypatch):
+    def interrupted(self, *_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SparseImageGenerator, "fit", interrupted)
+    monkeypatch.setattr(sys, "argv", ["sparsegen-classic", "fit", "my photos"])
+    command = ["fit", photos, *SIZES, "-o", tmp_path / "a.npz"]
+    kept = run(*command, "--checkpoint", tmp_path / "work", code=1).stderr
+    assert "interrupted; what was done is kept in" in kept
+    assert "sparsegen-classic fit 'my photos'" in kept
+    assert "interrupted; no output was written" in run(*command, code=1).stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_and_the_same_again(photos, tmp_path):
+    sizes = [*SIZES[:-1], "400"]
+    command = [sys.executable, "-m", "sparsegen_classic", "fit", photos, *sizes, "--seed", "1"]
+    work = tmp_path / "work"
+    process = subprocess.Popen(
+        [*command, "-o", tmp_path / "a.npz", "--checkpoint", work], stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    while not (work / "fit" / "model-0" / "steps.npz").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert "the same command goes on from there:" in errors
+    assert "Traceback" not in errors
+    run(*command[3:], "-o", tmp_path / "a.npz", "--checkpoint", work)
+    run(*command[3:], "-o", tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_a_cluster_needs_a_checkpoint(photos, tmp_path):
+    result = run("fit", photos, "-o", tmp_path / "a.npz", "--cluster", "tcp://127.0.0.1:1", code=2)
+    assert "--cluster needs --checkpoint DIR" in result.stderr
