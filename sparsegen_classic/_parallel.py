@@ -287,9 +287,9 @@ def _lost_workers_explained() -> Iterator[None]:
     try:
         yield
     except CancelledError as error:
+        cause, *_ = str(error).split("\n")
         raise ConnectionError(
-            f"the cluster gave the work up ({str(error).split('. ')[0]}); see that its scheduler runs, and "
-            "run again"
+            f"the cluster gave the work up ({cause}); see that its scheduler runs, and run again"
         ) from error
     except Exception as error:
         if not (isinstance(error, MemoryError) or _is_lost_worker(error)):
