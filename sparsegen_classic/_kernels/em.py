@@ -31,7 +31,8 @@ def em_gaussian(
     log_likelihoods, objectives = np.empty(max_iter + 1), np.empty(max_iter + 1)
     while True:
         log_likelihood, mean_gradient, gradient = _expectation(batches, mean, covariance)
-        penalty, _ = _penalty(covariance, prior_strength, prior_covariance)
+        log_det, precision = _log_det_and_inverse(covariance)
+        penalty = prior_strength / 2 * (log_det + (precision * prior_covariance).sum())
         log_likelihoods[n_steps], objectives[n_steps] = log_likelihood, log_likelihood - penalty
         gain, previous = objectives[n_steps] - previous, objectives[n_steps]
         n_steps += 1
@@ -47,28 +48,31 @@ def em_gaussian(
 
 @njit(nogil=True, cache=True)
 def climb(
-    batches, pair_counts, mean, covariance, prior_strength, prior_covariance, memory, max_iter, tol,
+    batches, pair_counts, mean, covariance, prior_strength, mean_strength, memory, max_iter, tol,
 ):  # fmt: skip
-    """Climb the objective of EM from ``mean`` and ``covariance`` by L-BFGS; it never falls.
+    """Climb the objective of EM from ``mean`` and ``covariance``, the prior's, by L-BFGS; it never falls.
 
-    The gradient is that which the E step gives. The coordinates are the mean and the symmetric square root
-    of the covariance, which stays positive definite, in units in which few rows mean little curvature: the
-    second derivative for a pair of variables is about the weight of the rows that see both, ``pair_counts``
-    (k, k), where EM takes that of all rows, and creeps.
+    The objective is ``loglik - kappa / 2 (log|Sigma| + tr(Sigma^-1 Sigma0))``, less ``mean_strength / 2
+    (mu - mu0)' Sigma^-1 (mu - mu0)``; if both strengths are one number, the prior is so many complete rows.
+
+    The gradient is that which the E step gives. With ``Sigma0 = C C'`` the coordinates are m and R of
+    ``mu = mu0 + C m`` and ``Sigma = C R R C'``, where R is symmetric, so that Sigma stays positive definite.
+    Their units make all curvatures about one at a diagonal Sigma: that of a pair of variables is the weight
+    of the rows that see both, ``pair_counts`` (k, k), where EM takes that of all rows, and creeps.
 
     Returns mean, covariance, the objectives of the points passed, and CONVERGED, OUT_OF_ITERATIONS or
     SINGULAR. ``max_iter`` counts E steps.
     """
-    k, n_rows = len(mean), batches[3].sum()
-    scale = np.sqrt(np.diag(covariance))
-    scales = np.outer(scale, scale)
-    values, vectors = np.linalg.eigh(covariance / scales)
+    k, n_rows, scale = len(mean), batches[3].sum(), np.sqrt(np.diag(covariance))
+    values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+    frame = np.ascontiguousarray((vectors * np.sqrt(values)) @ vectors.T * scale.reshape(k, 1))  # C
     least = 1e-6 * n_rows  # for pairs that are never seen
     units = np.sqrt(2 * np.maximum(pair_counts + prior_strength, least))
-    mean_units = np.sqrt(np.maximum(np.diag(pair_counts), least)) / scale
-    point = np.concatenate((np.zeros(k), (((vectors * np.sqrt(values)) @ vectors.T) * units).ravel()))
-    frame = mean, scales, mean_units, units, prior_strength, prior_covariance
-    objective, gradient = _slope(batches, point, *frame)
+    mean_units = np.sqrt(np.maximum(np.diag(pair_counts) + mean_strength, least))
+    point = np.concatenate((np.zeros(k), (np.eye(k) * units).ravel()))
+    place = mean, frame, mean_units, units
+    prior = prior_strength, mean_strength, np.log(values).sum() + 2 * np.log(scale).sum()
+    objective, gradient = _slope(batches, point, place, prior)
     objectives, n_points, n_seen, n_past = np.empty(max_iter + 1), 1, 1, 0
     objectives[0] = objective
     steps, turns = np.empty((memory, len(point))), np.empty((memory, len(point)))
@@ -76,7 +80,7 @@ def climb(
     while status == OUT_OF_ITERATIONS and n_seen <= max_iter:
         direction = _quasi_newton(gradient, steps[:n_past], turns[:n_past])
         promise, length, singular = gradient @ direction, 1.0, False
-        value, slope = _slope(batches, point + direction, *frame)
+        value, slope = _slope(batches, point + direction, place, prior)
         n_seen += 1
         while (
             not value - objective >= SUFFICIENT * length * promise and n_seen <= max_iter and length > 1e-12
@@ -84,7 +88,7 @@ def climb(
             singular |= np.isnan(value)
             bend = objective + length * promise - value  # of the parabola through both; NaN: the shortest
             length *= min(max(length * promise / (2 * bend), 0.1), 0.5) if bend > 0 else 0.1
-            value, slope = _slope(batches, point + length * direction, *frame)
+            value, slope = _slope(batches, point + length * direction, place, prior)
             n_seen += 1
         gain = value - objective
         if not gain > 0:
@@ -103,7 +107,7 @@ def climb(
                 n_past -= 1
             steps[n_past], turns[n_past] = step, turn
             n_past += 1
-    mean, covariance, _ = _place(point, mean, scales, mean_units, units)
+    mean, covariance, _, _ = _moments_at(point, place)
     return mean, covariance, objectives[:n_points], status
 
 
@@ -122,37 +126,42 @@ def _quasi_newton(gradient, steps, turns):
 
 
 @njit(nogil=True, cache=True)
-def _place(point, start, scales, mean_units, units):
-    """Return mean, covariance and the root of the scaled covariance at a point."""
+def _moments_at(point, place):
+    """Return mean, covariance, m and R of a point."""
+    start, frame, mean_units, units = place
     k = len(start)
-    root = point[k:].reshape(k, k) / units
-    return start + point[:k] / mean_units, (root @ root) * scales, root
+    m, root = point[:k] / mean_units, point[k:].reshape(k, k) / units
+    half = frame @ root
+    return start + frame @ m, half @ half.T, m, root
 
 
 @njit(nogil=True, cache=True)
-def _slope(batches, point, start, scales, mean_units, units, prior_strength, prior_covariance):
+def _slope(batches, point, place, prior):
     """Return objective and gradient at a point; NaN where the covariance is singular."""
-    mean, covariance, root = _place(point, start, scales, mean_units, units)
+    _, frame, mean_units, units = place
+    prior_strength, mean_strength, log_det = prior
+    mean, covariance, m, root = _moments_at(point, place)
     log_likelihood, mean_gradient, gradient = _expectation(batches, mean, covariance)
-    penalty, precision = _penalty(covariance, prior_strength, prior_covariance)
-    if np.isnan(log_likelihood) or np.isnan(penalty):
+    change, precision = _log_det_and_inverse(root @ root)
+    if np.isnan(log_likelihood) or np.isnan(change):
         return np.nan, point
-    if prior_strength > 0:
-        gradient += prior_strength * (precision @ prior_covariance @ precision - precision)
-    half = (gradient * scales) @ root / 2
-    slope = np.concatenate((mean_gradient / mean_units, ((half + half.T) / units).ravel()))
+    pull = precision @ m
+    penalty = prior_strength / 2 * (log_det + change + np.trace(precision)) + mean_strength / 2 * (m @ pull)
+    gradient = frame.T @ gradient @ frame + prior_strength * (precision @ precision - precision)
+    half = (gradient + mean_strength * np.outer(pull, pull)) @ root / 2
+    slope = np.concatenate(
+        ((frame.T @ mean_gradient - mean_strength * pull) / mean_units, ((half + half.T) / units).ravel())
+    )
     return log_likelihood - penalty, slope
 
 
 @njit(nogil=True, cache=True)
-def _penalty(covariance, prior_strength, prior_covariance):
-    """Return the part of the prior in the objective (NaN if the covariance is singular) and the inverse."""
-    k, log_det = len(covariance), np.empty(1)
-    variances = np.ascontiguousarray(np.diag(covariance))
-    inverse = covariance.copy()
+def _log_det_and_inverse(matrix):
+    """Return log|matrix| (NaN if it is singular) and the inverse."""
+    k, log_det, inverse = len(matrix), np.empty(1), matrix.copy()
+    variances = np.ascontiguousarray(np.diag(matrix))
     _invert(inverse.reshape(k, k, 1), variances.reshape(k, 1), log_det)
-    log_det += np.log(variances).sum()
-    return prior_strength / 2 * (log_det[0] + (inverse * prior_covariance).sum()), inverse
+    return log_det[0] + np.log(variances).sum(), inverse
 
 
 @njit(nogil=True, cache=True)

@@ -42,22 +42,21 @@ class SupportMoments:
             return (np.zeros(0), np.zeros((0, 0))), True
         prior = self.state_means[support], np.diag(self.state_variances[support])
         patterns = self.patterns(support, None)
-        moments = self._fit(support, patterns, prior, strength)
+        moments = self._fit(support, patterns, prior, strength, 0.0)
         if group is not None and self.parameters["group_weight"] < 1:  # the prior: rows like all codes'
-            patterns = _with_rows(self.patterns(support, group), strength, *moments)
-            moments = self._fit(support, patterns, moments, 0.0)
+            patterns = self.patterns(support, group)
+            moments = self._fit(support, patterns, moments, strength, strength)
         return moments, strength > 0 or bool(_pair_counts(patterns, len(support)).all())
 
-    def _fit(self, support, patterns, prior, strength):
+    def _fit(self, support, patterns, prior, strength, mean_strength):
         """Return the posterior mode (EM) or the shrunk pairwise moments."""
-        mean, covariance = prior
         if len(patterns[0]) == 0:
             return prior
         if self.parameters["method"] == "pooled":
-            return _pooled(patterns, mean, covariance, strength)
+            return _pooled(_with_rows(patterns, mean_strength, *prior), *prior, strength - mean_strength)
         mean, covariance, _, status = climb(
-            batch_patterns(*patterns), _pair_counts(patterns, len(mean)), mean, covariance,
-            strength, covariance, MEMORY, self.parameters["max_iter"], float(self.parameters["tol"]),
+            batch_patterns(*patterns), _pair_counts(patterns, len(support)), *prior, strength, mean_strength,
+            MEMORY, self.parameters["max_iter"], float(self.parameters["tol"]),
         )  # fmt: skip
         if status == SINGULAR:
             raise ValueError(

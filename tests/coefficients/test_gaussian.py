@@ -83,7 +83,7 @@ def test_the_climb_never_falls(memory):
     patterns, start = grouped(model, support), model.state_means_[support]
     prior, pair_counts = np.diag(model.state_variances_[support]), pairwise_moments(*patterns, np.zeros(6))[0]
     *_, objectives, status = climb(
-        batch_patterns(*patterns), pair_counts, start, prior, 3.0, prior, memory, 5000, 1e-9
+        batch_patterns(*patterns), pair_counts, start, prior, 3.0, 0.0, memory, 5000, 1e-9
     )
     assert status == CONVERGED
     assert np.diff(objectives).min() > 0
