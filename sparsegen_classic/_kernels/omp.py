@@ -4,12 +4,92 @@ The Cholesky factor is carried in a form that leaves no triangular solve inside 
 atom the Gram row, orthonormalised against the earlier ones, is kept: V = L^-1 G[I]. Column j of V is then
 the new Cholesky row of atom j, and the correlations of the residual lose z_t V_t with z = L^-1 alpha0[I].
 One back substitution at the end turns z into coefficients.
+
+Nearly all time goes into V_t = (G_j - sum_p L[t, p] V_p) / L[t, t]. It is computed tile by tile: a tile of
+atoms is held in vector registers while the rows before it stream by, which LLVM does not do for loops by
+itself. V is therefore stored tile by tile, (tile, row, lane).
 """
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, models, register_model
 
 _FAST = {"reassoc", "contract", "nsz"}  # sums may be vectorised; NaN and infinity keep their meaning
+_TILE_BYTES = 256  # four registers of AVX-512, eight of AVX2; LLVM cuts it to what there is
+
+
+class Tile(types.Type):
+    """As many consecutive numbers as make up ``_TILE_BYTES``: one LLVM vector."""
+
+    def __init__(self, dtype: Any) -> None:
+        super().__init__(f"Tile({dtype})")
+        self.dtype, self.lanes = dtype, 8 * _TILE_BYTES // dtype.bitwidth
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, tile: Tile) -> None:
+        number = manager[tile.dtype].get_value_type()
+        super().__init__(manager, tile, ir.VectorType(number, tile.lanes))
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    first = builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+    return builder.bitcast(first, context.get_value_type(Tile(array_type.dtype)).as_pointer())
+
+
+@intrinsic
+def _load(typing: Any, array: Any, index: Any) -> Any:
+    """Return the tile that begins at the flat index of a contiguous array; nothing checks that it fits."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.load(_pointer(context, builder, array, *given), align=array.dtype.bitwidth // 8)
+
+    return Tile(array.dtype)(array, types.intp), generate
+
+
+@intrinsic
+def _store(typing: Any, array: Any, index: Any, tile: Any) -> Any:
+    """Write a tile from the flat index of a contiguous array on."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        builder.store(given[2], _pointer(context, builder, array, *given[:2]), array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, tile), generate
+
+
+def _everywhere(builder: Any, vector: Any, number: Any) -> Any:
+    nothing, index = ir.Constant(vector, ir.Undefined), ir.IntType(32)
+    first = builder.insert_element(nothing, number, index(0))
+    return builder.shuffle_vector(
+        first, nothing, ir.Constant(ir.VectorType(index, vector.count), [0] * vector.count)
+    )
+
+
+@intrinsic
+def _subtract(typing: Any, tile: Any, factor: Any, other: Any) -> Any:
+    """Return ``tile - factor * other``."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        factors = _everywhere(builder, given[0].type, given[1])
+        product = builder.fmul(factors, given[2], flags=["contract"])
+        return builder.fsub(given[0], product, flags=["contract"])
+
+    return tile(tile, tile.dtype, other), generate
+
+
+@intrinsic
+def _scale(typing: Any, tile: Any, factor: Any) -> Any:
+    """Return ``factor * tile``."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.fmul(_everywhere(builder, given[0].type, given[1]), given[0])
+
+    return tile(tile, tile.dtype), generate
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, inline="always")
@@ -60,7 +140,9 @@ def omp_block(alpha, bits, magnitude, gram, energy, tol, x, components, floor, i
     """
     n, k = indices.shape
     n_atoms = gram.shape[0]
-    v = np.empty((k, n_atoms), alpha.dtype)
+    lanes = _TILE_BYTES // alpha.itemsize
+    v = np.empty((-(-n_atoms // lanes), k, lanes), alpha.dtype)
+    edge = np.zeros((2, lanes), alpha.dtype)
     cholesky = np.empty((k, k), alpha.dtype)
     z = np.empty(k, alpha.dtype)
     n_dependent = 0
@@ -75,8 +157,8 @@ def omp_block(alpha, bits, magnitude, gram, energy, tol, x, components, floor, i
                 break
             pivot = gram[j, j]
             for p in range(t):
-                cholesky[t, p] = v[p, j]
-                pivot -= v[p, j] * v[p, j]
+                cholesky[t, p] = v[j // lanes, p, j % lanes]
+                pivot -= cholesky[t, p] * cholesky[t, p]
             if pivot <= floor[1]:
                 n_dependent += 1
                 break
@@ -89,7 +171,7 @@ def omp_block(alpha, bits, magnitude, gram, energy, tol, x, components, floor, i
                 _back_substitute(cholesky, z[:t], coefficients[i])
                 residual = _squared_residual(x[i], components, indices[i, :t], coefficients[i])
             if t < k:
-                _remove_atom(v, cholesky, gram[j], z, a, t - 1)
+                _remove_atom(v, cholesky[t - 1], gram[j], z[t - 1], a, t - 1, edge)
                 for p in range(t):
                     a[indices[i, p]] = 0  # exactly orthogonal: rounding must not bring an atom back
         _back_substitute(cholesky, z[:t], coefficients[i])
@@ -97,22 +179,25 @@ def omp_block(alpha, bits, magnitude, gram, energy, tol, x, components, floor, i
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, inline="always")
-def _remove_atom(v, cholesky, gram_row, z, a, t):
-    """V_t = (G_j - sum_p L[t, p] V_p) / L[t, t], two p at a time; then alpha -= z_t V_t."""
-    row = v[t]
-    scale = 1 / cholesky[t, t]
-    step = z[t] * scale
-    for m in range(row.shape[0]):
-        row[m] = gram_row[m]
-    for p in range(0, t - 1, 2):
-        c0, c1 = cholesky[t, p], cholesky[t, p + 1]
-        v0, v1 = v[p], v[p + 1]
-        for m in range(row.shape[0]):
-            row[m] -= c0 * v0[m] + c1 * v1[m]
-    if t % 2:
-        c0, v0 = cholesky[t, t - 1], v[t - 1]
-        for m in range(row.shape[0]):
-            row[m] -= c0 * v0[m]
-    for m in range(row.shape[0]):
-        a[m] -= step * row[m]
-        row[m] *= scale
+def _remove_atom(v, cholesky_row, gram_row, z, a, t, edge):
+    """V_t = (G_j - sum_p L[t, p] V_p) / L[t, t], then alpha -= z_t V_t, tile by tile; edge is scratch."""
+    n_atoms, lanes = a.shape[0], v.shape[2]
+    scale = 1 / cholesky_row[t]
+    for c in range(v.shape[0]):
+        first = c * lanes
+        whole = first + lanes <= n_atoms
+        if not whole:
+            for m in range(n_atoms - first):
+                edge[0, m], edge[1, m] = gram_row[first + m], a[first + m]
+        row = _load(gram_row, first) if whole else _load(edge, 0)
+        start = c * v.shape[1] * lanes
+        for p in range(t):
+            row = _subtract(row, cholesky_row[p], _load(v, start + p * lanes))
+        row = _scale(row, scale)
+        _store(v, start + t * lanes, row)
+        if whole:
+            _store(a, first, _subtract(_load(a, first), z, row))
+        else:
+            _store(edge, lanes, _subtract(_load(edge, lanes), z, row))
+            for m in range(n_atoms - first):
+                a[first + m] = edge[1, m]

@@ -96,6 +96,24 @@ def test_ties_take_the_lower_index():
     assert codes.indices.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("n_components", [1, 3, 31, 32, 33, 63, 64, 65, 130])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dictionaries_that_do_not_fill_the_last_tile(n_components, dtype):
+    X, atoms = gaussian_problem(n_components, 50, 24, n_components)
+    k = min(6, n_components)
+    codes = orthogonal_mp(X.astype(dtype), atoms, k).toarray()
+    oracle = [naive.omp(x, atoms, k) for x in X]
+    np.testing.assert_allclose(codes, oracle, atol=1e-4 if dtype == np.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_of_equal_atoms_in_different_tiles_the_lower_is_taken(dtype):
+    X, atoms = gaussian_problem(8, 200, 30, 50)
+    codes = orthogonal_mp(X.astype(dtype), np.vstack([atoms, atoms[:45]]), 5)  # 95 atoms: 1.5 or 3 tiles
+    assert codes.indices.max() < 50
+    assert codes.nnz == 1000
+
+
 @pytest.mark.parametrize("tol", [2.0, 1e-3, 1e-12])
 def test_error_target_is_honoured_with_the_fewest_atoms(tol):
     X, atoms = gaussian_problem(1, 200, 20, 50)
