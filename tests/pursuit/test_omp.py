@@ -10,6 +10,7 @@ from sklearn.linear_model import orthogonal_mp_gram
 
 from sparsegen_classic import orthogonal_mp
 from sparsegen_classic.pursuit import omp_arrays
+from sparsegen_classic.pursuit.omp import code_block
 from tests import naive
 
 
@@ -108,10 +109,14 @@ def test_dictionaries_that_do_not_fill_the_last_tile(n_components, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_of_equal_atoms_in_different_tiles_the_lower_is_taken(dtype):
-    X, atoms = gaussian_problem(8, 200, 30, 50)
-    codes = orthogonal_mp(X.astype(dtype), np.vstack([atoms, atoms[:45]]), 5)  # 95 atoms: 1.5 or 3 tiles
-    assert codes.indices.max() < 50
-    assert codes.nnz == 1000
+    X, atoms = (part.astype(dtype) for part in gaussian_problem(8, 200, 30, 50))
+    alpha, gram, twice = X @ atoms.T, atoms @ atoms.T, np.r_[:50, :45]  # 95 atoms: 1.5 or 3 tiles
+    indices, coefficients = np.full((200, 5), -1, np.int32), np.zeros((200, 5), dtype)
+    energy, no_tol = np.einsum("ij,ij->i", X, X), np.full(200, -1.0)
+    gram = np.ascontiguousarray(gram[np.ix_(twice, twice)])
+    assert code_block(alpha[:, twice].copy(), gram, energy, no_tol, X, atoms, indices, coefficients) == 0
+    assert indices.min() >= 0
+    assert indices.max() < 50
 
 
 @pytest.mark.parametrize("tol", [2.0, 1e-3, 1e-12])
