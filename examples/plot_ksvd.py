@@ -3,7 +3,8 @@ K-SVD: a dictionary for the patches of a photograph
 ===================================================
 
 Patches of a photograph are sparse over atoms learned from it: a few of 128 atoms describe each. The atoms
-are learned in one piece, from a stream, and from patches half of whose pixels are missing.
+are learned from all patches at once, in mini-batches, from a stream, and from patches half of whose pixels
+are missing.
 """
 
 # %%
@@ -23,9 +24,11 @@ patches -= patches.mean(axis=1, keepdims=True)
 train, test = patches[:10000], patches[10000:]
 
 # %%
-# Three ways to learn. ``partial_fit`` takes the stream in any pieces and gives the same atoms for all.
+# Four ways to learn. With ``online`` every pass refits the atoms after each mini-batch, which needs fewer
+# passes. ``partial_fit`` takes a stream in any pieces and gives the same atoms for all.
 settings = {"n_components": 128, "n_nonzero_coefs": 4, "random_state": 0}
 whole = KSVD(**settings, max_iter=15).fit(train)
+online = KSVD(**settings, online=True, max_iter=5).fit(train)
 stream = KSVD(**settings)
 for piece in np.array_split(np.tile(train, (3, 1)), 100):
     stream.partial_fit(piece)
@@ -38,6 +41,7 @@ dictionaries = {
     "cosines": dct_atoms((8, 8), 128),
     "half the pixels": masked.components_,
     "K-SVD": whole.components_,
+    "online": online.components_,
     "stream": stream.components_,
 }
 errors = {
@@ -46,6 +50,17 @@ errors = {
 }
 for name, error in errors.items():
     print(f"{name:16} {error:.4f}")
+
+# %%
+# Learning can be stopped after any step and go on elsewhere, with the same bits: ``learn_steps`` yields a
+# state of arrays and numbers each time, to be saved at once.
+steps = KSVD(**settings, max_iter=15).learn_steps(train)
+for _ in range(5):
+    state = next(steps)
+resumed = KSVD(**settings, max_iter=15)
+for _ in resumed.learn_steps(train, state):
+    pass
+print("resumed after 5 of 15 iterations: same atoms", np.array_equal(resumed.components_, whole.components_))
 
 # %%
 # The learned atoms are edges and textures, the most used first.
@@ -60,7 +75,7 @@ left.set_axis_off()
 left.set_title("atoms of K-SVD")
 middle.plot(np.arange(1, 16), whole.errors_, marker="o", markersize=3)
 middle.set(xlabel="iteration", ylabel="root mean squared error", title="training")
-right.bar(list(errors), list(errors.values()))
-right.tick_params(axis="x", labelrotation=30)
-right.set_title("held-out patches")
+right.barh(list(errors), list(errors.values()))
+right.invert_yaxis()
+right.set(xlabel="root mean squared error", title="held-out patches")
 plt.show()

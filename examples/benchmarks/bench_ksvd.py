@@ -101,6 +101,9 @@ def ours(X, init, dtype):
     for n_epochs in (1, 2, 10):
         seconds, model = timed(lambda n=n_epochs: stream(n), N_RUNS)
         yield f"KSVD.partial_fit, {n_epochs} epochs, {dtype}", seconds, model.components_
+    for n_passes in (1, 3, 10):
+        seconds, model = timed(lambda n=n_passes: make(online=True, max_iter=n).fit(X), N_RUNS)
+        yield f"KSVD online, {n_passes} passes, {dtype}", seconds, model.components_
     for update in ("approximate", "exact"):
         seconds, model = timed(lambda update=update: make(update=update).fit(X), N_RUNS)
         yield f"KSVD {update}, 10 iterations, {dtype}", seconds, model.components_
