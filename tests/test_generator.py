@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -328,3 +329,15 @@ def test_the_model_of_the_paper(digits):
     draws = generator.draw(30, 0)
     sums = draws.codes @ generator.dictionaries_[0].components_
     np.testing.assert_allclose(draws.images.reshape(30, -1), sums.clip(0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("class_", [None, 3, np.arange(300) % 4], ids=["any", "one", "each"])
+def test_workers_draw_the_same(digits, class_):
+    X, y = digits.images, digits.labels
+    generator = SparseImageGenerator(random_state=0, per_class=True).fit(X, y)
+    here = generator.draw(300, 5, class_=class_)
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        there = generator.draw(300, 5, class_=class_)
+    for name in ("images", "labels", "in_training", "groups"):
+        np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
+    assert (here.codes != there.codes).nnz == 0

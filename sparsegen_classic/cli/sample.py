@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import click
 
+from sparsegen_classic.cli._cluster import cluster_option, on_cluster
 from sparsegen_classic.cli._common import common_options, guarded, image_options, report, resolve_seed
 
 _SHOWN = 60  # pairs in the picture of neighbours
+_MANY = 20_000  # reference images from which on they are read from disk
 
 
 @click.command()
@@ -17,6 +21,7 @@ _SHOWN = 60  # pairs in the picture of neighbours
 @click.option("-o", "--output", required=True, help="sheet.png, samples.npz or folder/.")
 @click.option("--class", "class_", metavar="C", help="Draw this class only (of a model per class).")
 @click.option("--neighbours", metavar="SOURCE", help="Also find the nearest image of SOURCE for each sample.")
+@cluster_option
 @image_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options
@@ -53,55 +58,58 @@ def sample(
         raise ValueError(
             f"{model} holds a {type(generator).__name__}, which draws no images; give a model of `fit`"
         )
-    references = _open_like(generator, neighbours, options) if neighbours else None
-    seed = resolve_seed(options["seed"])
-    generator.set_params(n_jobs=options["jobs"], verbose=int(loud))
-    draws = generator.draw(n_samples, seed, class_=class_)
-    images, labels = draws.images, draws.labels
-    if target.suffix.lower() == ".png" and labels is not None:
-        images = images[np.argsort(labels, kind="stable")]  # a sheet shows class after class
-        labels = None
-    save_images(images, output, labels=labels, overwrite=force)
-    share = float(draws.in_training.mean())
-    result = {"output": str(target), "images": n_samples, "seed": seed, "supports_in_training": share}
-    text = (
-        f"drew {n_samples} images with seed {seed}; wrote {target}\n"
-        f"supports equal to that of a training image: {share:.1%}"
-    )
-    if references is not None:
-        found = _save_neighbours(images, references, pairs, options)
-        result |= found
-        text += (
-            f"\ndistance to the nearest image of {neighbours}: median {found['distance_median']:.3g}, "
-            f"smallest {found['distance_min']:.3g}; wrote {pairs}"
+    with tempfile.TemporaryDirectory(prefix="sparsegen-") as folder:
+        references = _open_like(generator, neighbours, folder, options) if neighbours else None
+        seed = resolve_seed(options["seed"])
+        generator.set_params(n_jobs=options["jobs"], verbose=int(loud))
+        with on_cluster(options["cluster"]):
+            draws = generator.draw(n_samples, seed, class_=class_)
+        images, labels = draws.images, draws.labels
+        if target.suffix.lower() == ".png" and labels is not None:
+            images = images[np.argsort(labels, kind="stable")]  # a sheet shows class after class
+            labels = None
+        save_images(images, output, labels=labels, overwrite=force)
+        share = float(draws.in_training.mean())
+        result = {"output": str(target), "images": n_samples, "seed": seed, "supports_in_training": share}
+        text = (
+            f"drew {n_samples} images with seed {seed}; wrote {target}\n"
+            f"supports equal to that of a training image: {share:.1%}"
         )
+        if references is not None:
+            found = _save_neighbours(images, references, pairs, options)
+            result |= found
+            text += (
+                f"\ndistance to the nearest image of {neighbours}: median {found['distance_median']:.3g}, "
+                f"smallest {found['distance_min']:.3g}; wrote {pairs}"
+            )
     report(result, text, as_json=options["as_json"], quiet=options["quiet"])
 
 
-def _open_like(generator: Any, source: str, options: dict[str, Any]) -> Any:
-    """Open a source at the size and mode of the generator's images."""
-    from sparsegen_classic import open_images
+def _open_like(generator: Any, source: str, folder: str, options: dict[str, Any]) -> Any:
+    """Open a source at the size and mode of the generator's images; store many of them in a folder."""
+    from sparsegen_classic import open_images, store_images
+    from sparsegen_classic.images.store import survey_images
 
     shape = generator.image_shape_.tolist()
     if len(shape) < 2:
         raise ValueError("--neighbours needs a model of images; this one was fitted on rows of numbers")
-    names = ("fit", "background", "split", "errors")
-    return open_images(
-        source,
-        mode="RGB" if len(shape) == 3 else "L",
-        size=options["size"] or (shape[0], shape[1]),
-        verbose=not options["quiet"],
-        **{name: options[name] for name in names},
-    ).images
+    rules = {name: options[name] for name in ("fit", "background")}
+    rules |= {"mode": "RGB" if len(shape) == 3 else "L", "size": options["size"] or (shape[0], shape[1])}
+    reading = {"errors": options["errors"], "verbose": not options["quiet"]}
+    found = None if source == "digits" else survey_images(source, **rules)
+    if found is not None and found[0] > _MANY:
+        return store_images(source, Path(folder, "images"), n_jobs=options["jobs"], **reading, **rules)
+    return open_images(source, split=options["split"], **reading, **rules).images
 
 
 def _save_neighbours(images: Any, references: Any, path: Any, options: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from sparsegen_classic import nearest_images
+    from sparsegen_classic._rows import Rows
     from sparsegen_classic.plots import plot_neighbours, save_figure
 
-    nearest, distances = nearest_images(images, references, n_jobs=options["jobs"])
+    nearest, distances = nearest_images(images, Rows(references), n_jobs=options["jobs"])
     ax = plot_neighbours(images[:_SHOWN], references[nearest[:_SHOWN]])
     save_figure(ax, path, overwrite=options["force"])
     return {

@@ -13,12 +13,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from sparsegen_classic._classes import choose_models, models_of, split_classes
+from sparsegen_classic._classes import choose_models, models_of, split_classes, wanted_models
+from sparsegen_classic._parallel import workers_are_remote
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.coefficients import GaussianCoefficients
 from sparsegen_classic.generator.combinations import combine_at_random
-from sparsegen_classic.generator.draws import Draws
+from sparsegen_classic.generator.draws import Draws, draw_remotely
 from sparsegen_classic.generator.fitting import fit_models, n_groups_of
 from sparsegen_classic.generator.sources import check_images, open_stages
 from sparsegen_classic.images import ImageStore, apply_tone
@@ -238,13 +239,21 @@ class SparseImageGenerator(BaseEstimator):
     ) -> Draws:
         """Draw new images and return them with labels, codes and whether the support was seen in training.
 
-        Parameters as in :meth:`sample`, which returns the images alone.
+        Parameters as in :meth:`sample`, which returns the images alone. Under ``joblib.parallel_config`` with
+        processes or a cluster, their workers draw; the images are the same.
         """
         check_is_fitted(self)
         generators = spawn_generators(random_state, check_integer("n_samples", n_samples, 1))
-        model_of = choose_models(self.classes_, self.class_prior_, class_, generators)
+        if class_ is not None:
+            class_ = self.classes_[wanted_models(self.classes_, class_, n_samples)]  # type: ignore[index]
+        if workers_are_remote():
+            return draw_remotely(self, generators, class_, clip)
+        return self._draw(generators, class_, clip)
 
-        groups = np.zeros(n_samples, np.intp)
+    def _draw(self, generators: list[np.random.Generator], class_: Any, clip: bool) -> Draws:
+        """Draw an image by each generator."""
+        model_of = choose_models(self.classes_, self.class_prior_, class_, generators)
+        groups = np.zeros(len(generators), np.intp)
 
         def draw_supports(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
             own, part = [generators[i] for i in rows], self.supports_[model]
@@ -261,7 +270,7 @@ class SparseImageGenerator(BaseEstimator):
 
         supports = self._per_model(model_of, draw_supports, "supports")
         codes = self._per_model(model_of, draw_coefficients, "coefficients")
-        in_training = np.zeros(n_samples, bool)
+        in_training = np.zeros(len(generators), bool)
         for model in np.unique(model_of):
             here = np.flatnonzero(model_of == model)
             in_training[here] = self.supports_[model].in_training(supports[here])
