@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +129,15 @@ def _command_line(candidate: str, against: str, options: dict[str, Any], seed: i
 
 def _is_model(path: str) -> bool:
     """Say whether a file is no file of samples, so that reading it as a model gives the right message."""
-    if Path(path).suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+    from sparsegen_classic._archive import ArchiveError, is_npz, open_archive
+
+    if Path(path).suffix.lower() != ".npz" or not Path(path).is_file() or not is_npz(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return "images.npy" not in archive.namelist()
+    try:
+        with open_archive(path) as archive:
+            return "images" not in archive.names
+    except ArchiveError:  # a damaged file is named by who reads it as a model
+        return True
 
 
 def _load_generator(path: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,7 +49,7 @@ class CopyTest(NamedTuple):
 
 
 def copy_test(
-    samples: ArrayLike, held_out: ArrayLike, training: ArrayLike, *, n_jobs: int | None = None
+    samples: ArrayLike, held_out: ArrayLike, training: Any, *, n_jobs: int | None = None
 ) -> CopyTest:
     """Hold the nearest-neighbour distances of samples against those of images the model has not seen.
 
@@ -63,8 +63,8 @@ def copy_test(
         Images or feature rows, at least two.
     held_out : array-like of shape (n_held_out, ...)
         Real images, not used in training, at least two.
-    training : array-like of shape (n_training, ...)
-        What the model was fitted on.
+    training : array-like, memory map or image store of shape (n_training, ...)
+        What the model was fitted on; read part by part, as by :func:`nearest_images`.
     n_jobs : int, default=None
         Number of threads, as in joblib. The result does not depend on it.
 
