@@ -3,7 +3,7 @@
 The vector path::
 
     source (folder | idx | npz | "digits")
-      -> images (n, h, w[, c]) in [0, 1], float32          images/        open_images, save_images
+      -> images (n, h, w[, c]) in [0, 1], float32          images/        open_images, store_images
       -> rows X (n_samples, n_features), mean policy       generator/, images/patches.py
       -> components_ (n_components, n_features)            dictionary/    KSVD, Trainlets
       -> codes (n_samples, n_components), signed CSR       pursuit/       orthogonal_mp, SparseCoder
@@ -26,8 +26,9 @@ live on the doubled dictionary [D, -D]: an atom and its negative are two *states
 ``n_components + m``, each with a positive coefficient; a *support* is a set of states. Filters and maps
 follow PyTorch's layout; synthesis is its transposed convolution, analysis its convolution.
 
-Everything is reproducible: the same seed gives the same bits, whatever ``n_jobs``. Names are imported when
-they are first used, so that ``import sparsegen_classic`` is quick.
+Everything is reproducible: the same seed gives the same bits, whatever ``n_jobs``, wherever the images lie
+and after any interruption. Names are imported when they are first used, so that ``import sparsegen_classic``
+is quick.
 """
 
 from importlib import import_module

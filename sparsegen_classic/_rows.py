@@ -108,7 +108,7 @@ class Rows:
 
     def __getitem__(self, which: slice | NDArray[np.integer]) -> NDArray[np.floating]:
         images = self.source[which if self.members is None else self.members[which]]
-        rows = np.ascontiguousarray(images.reshape(len(images), -1), self.dtype)
+        rows = np.ascontiguousarray(images.reshape(len(images), self.shape[1]), self.dtype)
         return rows if self.mean is None else np.asarray(rows - self.mean, self.dtype)
 
 

@@ -74,7 +74,7 @@ def test_rows(tmp_path, dtype, members, centred):
         assert rows.shape == wanted.shape
         assert rows.size == wanted.size
         assert len(rows) == len(wanted)
-        for which in (slice(None), slice(1, 3), np.array([3, 0])):
+        for which in (slice(None), slice(1, 3), slice(2, 2), np.array([3, 0]), np.array([], int)):
             assert rows[which].dtype == rows.dtype == wanted.dtype
             assert rows[which].flags.c_contiguous
             np.testing.assert_array_equal(rows[which], wanted[which])
