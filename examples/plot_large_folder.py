@@ -100,12 +100,8 @@ except CheckpointError as error:
 # %%
 # Look
 # ----
-# Samples, and the nearest image of the folder to each, sought among a thousand at a time.
-nearest, distances = np.zeros(len(samples), int), np.full(len(samples), np.inf)
-for start in range(0, len(store), 1000):
-    indices, apart = nearest_images(samples, store[start : start + 1000])
-    nearest[apart < distances] = start + indices[apart < distances]
-    distances = np.minimum(distances, apart)
+# Samples, and the nearest image of the folder to each; ``nearest_images`` reads the store part by part.
+nearest, _ = nearest_images(samples, store)
 plot_neighbours(samples, store[nearest], n_columns=12)
 scratch.cleanup()
 plt.show()

@@ -63,7 +63,6 @@ def fit(faces, place):
     command = ("-m", "sparsegen_classic", "fit", faces, *FIT, "--seed", 0)
     facts = run(*command, "--checkpoint", checkpoint, "-o", model, "--force", "--json")
     files = [path.stat() for path in checkpoint.rglob("*") if path.is_file()]
-    shutil.rmtree(checkpoint)
     return facts | {"disk": sum(file.st_size for file in files) / 1e6}
 
 
@@ -74,8 +73,10 @@ def sample(faces, place):
 
 
 def judge(faces, place):
-    """Measure how good the model is; memory is not looked at here."""
-    return run(__file__, "--judge", faces, place)
+    """Measure how good the model is, and remove the checkpoint, which holds the images."""
+    facts = run(__file__, "--judge", faces, place)
+    shutil.rmtree(place / "checkpoint")
+    return facts
 
 
 STEPS = {"fit": fit, "sample": sample, "judge": judge}
@@ -99,18 +100,19 @@ def first_faces(folder, n, view):
 
 def measure_model(faces, place):
     """Print figures of the model in ``place`` that was fitted to ``faces``, and save a sheet of samples."""
-    from sparsegen_classic import evaluate, load_model, open_images
+    from sparsegen_classic import evaluate, load_model, nearest_images, open_images, store_images
     from sparsegen_classic.plots import plot_neighbours, save_figure
 
     generator = load_model(place / "model.npz").set_params(n_jobs=-1)
     held_out = open_images(place.parent / "held_out").images
     samples = open_images(place / "samples.npz").images
-    nearest, distances, training = neighbours(np.concatenate([samples, held_out]), faces)
+    training = store_images(faces, place / "checkpoint" / "images", n_jobs=-1)  # done already, by the fit
+    nearest, distances = nearest_images(np.concatenate([samples, held_out]), training, n_jobs=-1)
     own, real = distances[: len(samples)], distances[len(samples) :]
-    sheet = plot_neighbours(samples[:60], nearest[:60])
+    sheet = plot_neighbours(samples[:60], training[nearest[:60]])
     save_figure(sheet, place / "samples.png", overwrite=True)
     sets = {OURS: samples, RANDOM: generator.random_combinations(len(samples), 1)}
-    table = evaluate(sets, training, held_out, n_bins=10, n_jobs=-1)
+    table = evaluate(sets, training[:N_FEATURES], held_out, n_bins=10, n_jobs=-1)
     error = held_out - generator.reconstruct(held_out)
     facts = {
         "rmse": np.sqrt(np.mean(error**2)),
@@ -120,22 +122,6 @@ def measure_model(faces, place):
         "frechet": {name: table[name]["frechet"] for name in (OURS, RANDOM, REAL)},
     }
     print(json.dumps(facts, default=float))
-
-
-def neighbours(images, faces):
-    """Return the nearest files of a folder, their distances, and the first files; read part by part."""
-    from sparsegen_classic import nearest_images, open_images
-
-    nearest, distances = np.empty_like(images), np.full(len(images), np.inf)
-    first = []
-    for part in sorted(faces.iterdir()):
-        others = open_images(part).images
-        indices, apart = nearest_images(images, others, n_jobs=-1)
-        closer = apart < distances
-        nearest[closer], distances[closer] = others[indices[closer]], apart[closer]
-        if sum(map(len, first)) < N_FEATURES:
-            first.append(others)
-    return nearest, distances, np.concatenate(first)
 
 
 # -- in print ------------------------------------------------------------------------------------------------
