@@ -16,6 +16,7 @@ from sparsegen_classic._codes import states_from_codes
 from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.metrics import Evaluation, SupportComparison, evaluate, support_moments
+from sparsegen_classic.metrics.training import Images, check_images, parts_of, training_images
 from sparsegen_classic.support import largest_overlaps
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["evaluate_generator"]
 
 def evaluate_generator(
     generator: SparseImageGenerator,
-    training: ArrayLike,
+    training: Any,
     held_out: ArrayLike,
     *,
     training_labels: ArrayLike | None = None,
@@ -47,8 +48,8 @@ def evaluate_generator(
     ----------
     generator : SparseImageGenerator
         Fitted on images in [0, 1].
-    training : array-like of shape (n_training, h, w[, c])
-        The images it was fitted on.
+    training : array-like, memory map or image store of shape (n_training, h, w[, c])
+        The images it was fitted on; on disk they may be larger than the memory.
     held_out : array-like of shape (n_held_out, h, w[, c])
         Real images that it has not seen.
     training_labels, held_out_labels : array-like, optional
@@ -87,7 +88,7 @@ def evaluate_generator(
     """
     check_is_fitted(generator)
     check_integer("n_samples", n_samples, 10)
-    seen, unseen = np.asarray(training, np.float32), np.asarray(held_out, np.float32)
+    seen, unseen = training_images(training), check_images("held_out", held_out)
     if list(seen.shape[1:]) != generator.image_shape_.tolist():
         size = "x".join(map(str, generator.image_shape_))
         raise ValueError(
@@ -98,7 +99,7 @@ def evaluate_generator(
     seeds = seed_sequence(random_state).generate_state(4).tolist()
     draws = generator.draw(n_samples, seeds[0])
     model_of = models_of(generator.classes_, len(seen), training_labels, "training_labels")
-    codes = generator.encode(seen, training_labels)
+    codes = _encode(generator, seen, training_labels)
     picked = np.random.default_rng(seeds[1]).choice(len(seen), n_samples, replace=n_samples > len(seen))
     controls = dict(options.pop("controls", None) or {}) | {
         "reconstructions": generator.decode(
@@ -127,6 +128,15 @@ def evaluate_generator(
     supports = _compare_supports(draws, drawn, _by_model(generator, codes, model_of), other)
     settings = {**result.settings, "seed": random_state if isinstance(random_state, int) else None}
     return replace(result, supports={name: supports}, settings=settings)
+
+
+def _encode(generator: SparseImageGenerator, images: Images, labels: Any) -> sparse.csr_array:
+    """Code images, those on disk part by part."""
+    if isinstance(images, np.ndarray):
+        return generator.encode(images, labels)
+    known = None if labels is None else np.asarray(labels)
+    parts = [generator.encode(images[p], None if known is None else known[p]) for p in parts_of(images)]
+    return sparse.vstack(parts, format="csr")
 
 
 def _by_model(

@@ -5,7 +5,9 @@ import pytest
 
 from sparsegen_classic import SparseImageGenerator, evaluate_generator, open_images
 from sparsegen_classic._codes import states_from_codes
+from sparsegen_classic._rows import Rows
 from sparsegen_classic.dictionary import KSVD
+from tests.metrics.recording import Recording
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +136,12 @@ def test_the_network_checks_the_digits_that_were_drawn():
     assert "accuracy" in result["reconstructions"]
     assert np.isnan(result["reconstructions"]["accuracy"])
     assert result.to_dict()["sets"]["reconstructions"]["accuracy"] is None
+
+
+def test_training_images_on_disk_give_the_same_figures(data, monkeypatch):
+    monkeypatch.setattr("sparsegen_classic.metrics.training._PART", 256)
+    images, _ = data
+    model = SparseImageGenerator(KSVD(n_components=40, n_nonzero_coefs=4), random_state=0).fit(images[:1200])
+    expected = evaluate_generator(model, images[:1200], images[1200:], n_samples=100).to_dict()
+    for source in (Recording(images[:1200]), Rows(images, np.arange(1200))):
+        assert evaluate_generator(model, source, images[1200:], n_samples=100).to_dict() == expected

@@ -98,7 +98,7 @@ class Evaluation:
     images : dict of str to ndarray
         The images of every set but the real ones.
     training, held_out : ndarray
-        The real images.
+        The real images; training images on disk stay there, but are indexed like an array.
     supports : dict of str to SupportComparison
         For sets with codes.
     """
@@ -106,7 +106,7 @@ class Evaluation:
     sets: dict[str, SetFigures]
     settings: dict[str, Any]
     images: dict[str, NDArray[np.float32]]
-    training: NDArray[np.float32]
+    training: Any
     held_out: NDArray[np.float32]
     supports: dict[str, SupportComparison] = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ from sparsegen_classic.metrics.frechet import frechet_distance
 from sparsegen_classic.metrics.mmd import mmd
 from sparsegen_classic.metrics.neighbours import nearest_images
 from sparsegen_classic.metrics.sliced import sliced_wasserstein
+from sparsegen_classic.metrics.training import Images, check_images, parts_of, some_of, training_images
 
 _BLOCK = 1024  # images whose pixels are drawn at a time
 _PER_BIN, _BINS = 500, (10, 100)  # training images a bin, and how many bins at least and at most
@@ -33,7 +34,7 @@ _RESERVED = ("real images", "held-out images", "copies", "independent pixels")
 
 def evaluate(
     samples: ArrayLike | Mapping[str, ArrayLike],
-    training: ArrayLike,
+    training: Any,
     held_out: ArrayLike,
     *,
     labels: ArrayLike | Mapping[str, ArrayLike] | None = None,
@@ -56,8 +57,8 @@ def evaluate(
     ----------
     samples : array-like of shape (n, h, w) or (n, h, w, c), or mapping of names to such
         One set or several, all of the same number: most figures depend on it. Values in [0, 1].
-    training : array-like of shape (n_training, h, w[, c])
-        The images that the samples' model was fitted on.
+    training : array-like, memory map or image store of shape (n_training, h, w[, c])
+        The images that the samples' model was fitted on; on disk they may be larger than the memory.
     held_out : array-like of shape (n_held_out, h, w[, c])
         Real images that it has not seen; distances are taken to them.
     labels : array-like of shape (n,) or mapping of names to such, optional
@@ -92,6 +93,11 @@ def evaluate(
         If sets differ in size of image or number, a set has a name of the rows above, values lie outside
         [0, 1] or are not finite, there are too few images, or labels do not fit.
 
+    Notes
+    -----
+    Nearest training images are sought among all. Of training images with more than 2**26 values together
+    (16,384 of 64x64) so many, at random, make the components, the bins and the independent pixels.
+
     Warns
     -----
     UserWarning
@@ -111,7 +117,7 @@ def evaluate(
     check_integer("n_neighbors", n_neighbors, 1)
     sets = dict(samples) if isinstance(samples, Mapping) else {"samples": samples}
     judged, others = _check_sets(sets, dict(controls or {}), n_neighbors + 1)
-    seen, unseen = (_check_images(n, s) for n, s in (("training", training), ("held_out", held_out)))
+    seen, unseen = training_images(training), check_images("held_out", held_out)
     for name, images in {**judged, **others, "held_out": unseen}.items():
         _check_shape(name, images, seen)
     first = next(iter(sets))
@@ -126,7 +132,10 @@ def evaluate(
     n = len(next(iter(judged.values())))
     (rng,) = spawn_generators(judge.seed, 1)
     own = np.sort(rng.choice(len(seen), min(n, len(seen)), replace=False))
-    others |= {"copies": seen[rng.integers(len(seen), size=n)], "independent pixels": _shuffled(seen, n, rng)}
+    others |= {
+        "copies": seen[rng.integers(len(seen), size=n)],
+        "independent pixels": _shuffled(judge.some, n, rng),
+    }
     rows: dict[str, SetFigures] = {}
     n_rows = len(judged) + len(others) + 2
     with tqdm(total=n_rows, desc="evaluate", unit="set", disable=None if verbose else True) as bar:
@@ -148,7 +157,7 @@ class _Judge:
 
     def __init__(
         self,
-        training: NDArray[np.float32],
+        training: Images,
         held_out: NDArray[np.float32],
         features: Any,
         n_neighbors: int,
@@ -160,14 +169,15 @@ class _Judge:
         self.n_neighbors, self.n_jobs, self.held_out = n_neighbors, n_jobs, held_out
         self.seed = seed_sequence(random_state)
         state = int(self.seed.generate_state(1)[0])
-        rows = training.reshape(len(training), -1)
+        self.some = some_of(training, state)
+        rows = self.some.reshape(len(self.some), -1)
         most = min(check_integer("n_components", n_components, 1), *rows.shape)
         with single_threaded_blas():
             self.components = PCA(most, random_state=state).fit(rows)
         self.network = _choose_network(features, training, n_jobs)
         self._features = features
         self.directions = state
-        self.training = self.project(training)
+        self.training = np.concatenate([self.project(training[part]) for part in parts_of(training)])
         # equal images may be projected to rows that differ in the last digits
         self.nothing = 1e-6 * float(np.sqrt(np.einsum("ij,ij->i", self.training, self.training).mean()))
         self.held_out_distances = self.nearest(self.project(held_out))[1]
@@ -178,7 +188,7 @@ class _Judge:
                 stacklevel=3,
             )
         few, many = _BINS
-        n_bins = min(max(len(rows) // _PER_BIN, few), many, len(rows)) if n_bins is None else n_bins
+        n_bins = min(max(len(training) // _PER_BIN, few), many, len(rows)) if n_bins is None else n_bins
         self.bins = TrainingBins(rows, n_bins, random_state=state, n_jobs=n_jobs)
         self.reference = self.features(held_out)
         named = getattr(features, "__name__", type(features).__name__)
@@ -189,6 +199,8 @@ class _Judge:
             "n_neighbors": n_neighbors,
             "n_bins": n_bins,
         }
+        if len(rows) < len(training):
+            self.settings["training_sample"] = f"{len(rows)} images, for components, bins and pixels"
 
     def project(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         with single_threaded_blas():
@@ -258,9 +270,9 @@ class _Judge:
         return compare_distances(distances, self.held_out_distances, nearest)
 
 
-def _share_among(images: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+def _share_among(images: NDArray[np.float32], others: Images) -> float:
     """Return the share of images that equal one of the others, pixel by pixel."""
-    known = {hash(other.tobytes()) for other in others}
+    known = {hash(other.tobytes()) for part in parts_of(others) for other in others[part]}
     return sum(hash(image.tobytes()) in known for image in images) / len(images)
 
 
@@ -313,7 +325,7 @@ def _check_sets(
     if taken:
         raise ValueError(f"the name {taken[0]!r} is taken by another row of the table; choose another")
     judged, others = (
-        {str(name): _check_images(name, images, least) for name, images in part.items()}
+        {str(name): check_images(name, images, least) for name, images in part.items()}
         for part in (samples, controls)
     )
     counts = {name: len(images) for name, images in {**judged, **others}.items()}
@@ -325,21 +337,7 @@ def _check_sets(
     return judged, others
 
 
-def _check_images(name: str, images: Any, least: int = 10) -> NDArray[np.float32]:
-    array = np.asarray(images, np.float32)
-    if array.ndim not in (3, 4) or len(array) < least:
-        raise ValueError(
-            f"{name} must be at least {least} images, (n, h, w) or (n, h, w, c), found shape {array.shape}"
-        )
-    low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 1):
-        raise ValueError(
-            f"{name} must be finite and lie in [0, 1], found values from {low:.6g} to {high:.6g}; clip them"
-        )
-    return array
-
-
-def _check_shape(name: str, images: NDArray[np.float32], training: NDArray[np.float32]) -> None:
+def _check_shape(name: str, images: NDArray[np.float32], training: Images) -> None:
     if images.shape[1:] != training.shape[1:]:
         raise ValueError(
             f"{name} are {'x'.join(map(str, images.shape[1:]))} but training images are "

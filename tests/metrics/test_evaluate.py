@@ -14,6 +14,7 @@ from sparsegen_classic.metrics import (
     nearest_images,
     precision_recall,
 )
+from tests.metrics.recording import Recording
 
 ALWAYS = ["real images", "held-out images", "copies", "independent pixels"]
 
@@ -199,3 +200,32 @@ def test_bad_input_is_named(parts):
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_training_images_on_disk_are_read_in_parts(parts, result, tmp_path, monkeypatch):
+    training, held_out, fresh = parts
+    monkeypatch.setattr("sparsegen_classic.metrics.training._PART", 300)
+    np.save(tmp_path / "training.npy", training)
+    source = Recording(training)
+    in_memory = evaluate(fresh, training, held_out)
+    for form in (source, np.load(tmp_path / "training.npy", mmap_mode="r")):
+        on_disk = evaluate(fresh, form, held_out)
+        assert on_disk.to_dict() == in_memory.to_dict()
+        np.testing.assert_array_equal(on_disk.training[np.array([5, 3])], training[[5, 3]])
+    assert max(source.asked[:4]) == 300
+
+
+def test_large_training_sets_are_sampled_and_the_table_says_so(parts, monkeypatch):
+    training, held_out, fresh = parts
+    monkeypatch.setattr("sparsegen_classic.metrics.training._PART", 128)
+    monkeypatch.setattr("sparsegen_classic.metrics.training._VALUES", 200 * 64)
+    source = Recording(training)
+    result = evaluate({"copies of some": training[:300]}, source, held_out)
+    assert max(source.asked) == 300  # the controls; components and bins take 200
+    assert "training_sample: 200 images, for components, bins and pixels" in str(result)
+    assert result["copies of some"]["copy"] == pytest.approx(0, abs=0.01)  # their originals are all found
+    assert result.to_dict() == evaluate({"copies of some": training[:300]}, training, held_out).to_dict()
+    with pytest.raises(ValueError, match="training must be finite and lie in"):
+        evaluate(fresh, Recording(training * 2), held_out)
+    with pytest.raises(ValueError, match=r"training must be at least 10 images.*found shape \(9, 8, 8\)"):
+        evaluate(fresh, Recording(training[:9]), held_out)
