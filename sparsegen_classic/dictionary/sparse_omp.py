@@ -44,7 +44,8 @@ def sparse_omp_arrays(
     """
     alpha = correlate(X, atoms, n_jobs)
     if active is not None:
-        alpha, gram = alpha[:, active], np.ascontiguousarray(gram[np.ix_(active, active)])
+        # the kernel wants rows in one piece, and alpha[:, active] has none
+        alpha, gram = alpha.take(active, axis=1), np.ascontiguousarray(gram[np.ix_(active, active)])
     shape = (len(X), n_nonzero_coefs)
     indices, coefficients = np.full(shape, -1, np.int32), np.zeros(shape, X.dtype)
     nothing = np.empty((len(X), 0), X.dtype)  # the exact residual is for error targets, and there are none
