@@ -37,11 +37,12 @@ def check_parent(path: Path) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Return a folder, made if it is not there; the folder around it must be."""
+    """Return a folder to write in, made if it is not there; the folder around it must be."""
     folder = Path(path)
     if not folder.is_dir():
         check_parent(folder)
         folder.mkdir()
+    check_parent(folder / "file")
     return folder
 
 

@@ -10,10 +10,12 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from sparsegen_classic import KSVD, SparseImageGenerator, Trainlets, open_images, save_model, store_images
 
@@ -49,6 +51,7 @@ def stage_of(work):
 
 def main(kind, place, n_kills):
     place, rng = Path(place), np.random.default_rng(len(kind))
+    tqdm.set_lock(threading.RLock())  # its own is shared by forks: one that is killed would keep it for good
     source = place / "source.npy"
     np.save(source, open_images("digits").images)
     (place / "whole").mkdir()

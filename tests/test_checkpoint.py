@@ -216,6 +216,24 @@ def test_a_full_disk_is_named_and_nothing_is_lost(store, tmp_path, monkeypatch, 
     assert model_bytes(generator().fit(store, checkpoint=tmp_path / "work"), tmp_path) == wanted
 
 
+def test_a_folder_that_cannot_be_written_is_named(store, tmp_path, monkeypatch):
+    generator().fit(store, checkpoint=tmp_path / "work")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "work")
+    with pytest.raises(PermissionError, match="work is not writable; choose another place"):
+        generator().fit(store, checkpoint=tmp_path / "work")
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist; create it first"):
+        generator().fit(store, checkpoint=tmp_path / "nowhere" / "work")
+
+
+def test_a_part_of_the_store_that_vanishes_can_be_made_again(store, tmp_path):
+    wanted = model_bytes(generator().fit(store), tmp_path)
+    sorted(store.folder.glob("blocks/*-0-*.npy"))[0].unlink()
+    with pytest.raises(FileNotFoundError):
+        generator().fit(store, checkpoint=tmp_path / "work")
+    again = store_images(tmp_path / "images.npy", tmp_path / "store")
+    assert model_bytes(generator().fit(again, checkpoint=tmp_path / "work"), tmp_path) == wanted
+
+
 def test_stages_keep_what_they_are_given(tmp_path):
     stages = Stages(tmp_path)
     state = {

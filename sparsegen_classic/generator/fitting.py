@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sparsegen_classic._blocks import Paths, fill_blocks
+from sparsegen_classic._blocks import Paths, fill_blocks, writing_kept
 from sparsegen_classic._checkpoint import Stages
 from sparsegen_classic._parallel import map_blocks
 from sparsegen_classic._random import seed_sequence
@@ -236,10 +236,10 @@ def _code(block: slice, images: Images, dictionary: Any) -> tuple[NDArray[Any], 
 def _joined(path: Path, files: list[Paths], which: int) -> NDArray[Any]:
     """Return one array of all blocks, a map of a file."""
     parts = [ArrayFile.open_npy(paths[which]) for paths in files]
-    shape = (sum(map(len, parts)),)
-    joined = np.lib.format.open_memmap(path, "w+", parts[0].dtype, shape)
-    start = 0
-    for part in parts:
-        joined[start : start + len(part)] = part[:]
-        start += len(part)
-    return joined
+    about = np.empty((0,), parts[0].dtype)
+    header = np.lib.format.header_data_from_array_1_0(about) | {"shape": (sum(map(len, parts)),)}
+    with writing_kept(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(part[:].data)
+    return np.load(path, mmap_mode="r")
