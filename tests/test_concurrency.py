@@ -23,7 +23,7 @@ from sparsegen_classic import (
     open_images,
 )
 from sparsegen_classic._files import atomic_write
-from sparsegen_classic._parallel import for_blocks, single_threaded_blas
+from sparsegen_classic._parallel import for_blocks, map_blocks, single_threaded_blas
 from sparsegen_classic.images import check_target, grid, save_images
 
 # Python warns of a fork beside threads, and so does JAX if another test has imported it: that is the test
@@ -40,6 +40,7 @@ JOBS = {
         ROWS).components_,
     "filters": lambda: ConvDictionaryLearning(4, 5, max_iter=1, random_state=0, n_jobs=2).fit(
         IMAGES[:12]).filters_,
+    "blocks": lambda: np.stack(list(map_blocks(_gram, 300, 7, 2, ROWS))),
     "wide": lambda: KSVD(80, n_nonzero_coefs=8, max_iter=2, random_state=1).fit(np.tile(ROWS, 6)).components_,
 }  # fmt: skip
 
@@ -47,6 +48,10 @@ JOBS = {
 def _generator():
     dictionary = KSVD(20, n_nonzero_coefs=4, max_iter=3)
     return SparseImageGenerator(dictionary, random_state=0, n_jobs=2).fit(IMAGES)
+
+
+def _gram(block, rows):
+    return rows[block].T @ rows[block]
 
 
 def bits(job):
