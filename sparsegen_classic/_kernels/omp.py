@@ -18,6 +18,7 @@ from numba import njit, types
 from numba.extending import intrinsic, models, register_model
 
 _FAST = {"reassoc", "contract", "nsz"}  # sums may be vectorised; NaN and infinity keep their meaning
+_MOST_RIVALS = 16  # more atoms within the error than that: float64 from the start is cheaper
 _TILE_BYTES = 256  # four registers of AVX-512, eight of AVX2; LLVM cuts it to what there is
 
 
@@ -201,3 +202,113 @@ def _remove_atom(v, cholesky_row, gram_row, z, a, t, edge):
             _store(edge, lanes, _subtract(_load(edge, lanes), z, row))
             for m in range(n_atoms - first):
                 a[first + m] = edge[1, m]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def screened_omp_block(
+    alpha, bits, magnitude, gram, rounded_gram, x, norms, components, indices, coefficients
+):
+    """Float64 OMP whose atoms are found in float32, with proof; return what could not be proved, (n,) bool.
+
+    alpha (n, M) float32 correlations of the rows of ``x / norms``, overwritten; bits and magnitude as for
+    ``omp_block``; gram, x, norms and components float64, rounded_gram = gram in float32. Out: indices and
+    coefficients (n, k) float64, in pick order, those of undecided rows to be ignored.
+
+    Every atom within twice the error of the largest float32 correlation is correlated anew in float64. With
+    u = 2^-24, d the longest atom and a unit signal, that error is at most
+
+    - at first (n_features + 3) u d, whatever the order of the sums, both factors being rounded as well;
+    - then |z_t| e_t + 3 u d more with every step, where e_t bounds the error of V_t. As |V_t| and |L[t, :]|
+      are at most d, e_t = (sum_p |L[t, p]| e_p + 2 (t + 5) u d^2) / L[t, t].
+
+    L and z come from float64. The terms are of first order in u; a thousandth on top covers the others. What
+    float64 would choose by itself is sure where the gap is wider than its own errors, taken as those sums
+    with 2^-53 for u, times n_features for its Gram matrix: a million times the usual rounding, which leaves
+    room for badly conditioned supports. Closer atoms, near-dependent ones (squared pivot under 1e-4) and
+    residuals lost in the error are left undecided.
+    """
+    n, k = indices.shape
+    n_atoms = gram.shape[0]
+    lanes = _TILE_BYTES // alpha.itemsize
+    v = np.empty((-(-n_atoms // lanes), k, lanes), alpha.dtype)
+    edge = np.zeros((2, lanes), alpha.dtype)
+    cholesky, row = np.empty((k, k)), np.empty(k, alpha.dtype)
+    z, scratch, error = np.empty(k), np.empty(k), np.empty(k)
+    undecided = np.zeros(n, np.bool_)
+    longest = 0.0
+    for j in range(n_atoms):
+        longest = max(longest, np.sqrt(gram[j, j]))
+    unit, n_roundings = 1.001 * 2.0**-24, components.shape[1] + 3
+    for i in range(n):
+        a = alpha[i]
+        bound = n_roundings * unit * longest
+        for t in range(k):
+            j = _argmax_abs(bits[i], magnitude)
+            lowest = alpha.dtype.type(abs(a[j]) - 2 * bound - unit)
+            n_near = _count_from(a, lowest)
+            if lowest > 0 and 1 < n_near <= _MOST_RIVALS:
+                margin = 4 * n_roundings * 2.0**-29 * bound * norms[i]
+                j = _settle(a, lowest, margin, x[i], components, gram, indices[i, :t], cholesky, z, scratch)
+            if lowest <= 0 or n_near > _MOST_RIVALS or j < 0:
+                undecided[i] = True
+                break
+            correlation = _correlate(j, x[i], components, gram, indices[i, :t], cholesky, z, cholesky[t])
+            pivot = gram[j, j]
+            for p in range(t):
+                pivot -= cholesky[t, p] * cholesky[t, p]
+            if pivot <= 1e-4:
+                undecided[i] = True
+                break
+            cholesky[t, t] = np.sqrt(pivot)
+            z[t] = correlation / cholesky[t, t]
+            indices[i, t] = j
+            if t + 1 < k:
+                error[t] = 2 * (t + 5) * unit * longest * longest
+                for p in range(t):
+                    error[t] += abs(cholesky[t, p]) * error[p]
+                error[t] /= cholesky[t, t]
+                bound += abs(z[t]) / norms[i] * error[t] + 3 * unit * longest
+                for p in range(t + 1):
+                    row[p] = cholesky[t, p]
+                _remove_atom(v, row, rounded_gram[j], alpha.dtype.type(z[t] / norms[i]), a, t, edge)
+                for p in range(t + 1):
+                    a[indices[i, p]] = 0
+        if not undecided[i]:
+            _back_substitute(cholesky, z, coefficients[i])
+    return undecided
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, inline="always")
+def _count_from(a, lowest):
+    n = np.int32(0)
+    for m in range(a.shape[0]):
+        n += np.int32(1) if abs(a[m]) >= lowest else np.int32(0)
+    return n
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _settle(a, lowest, margin, x, components, gram, chosen, cholesky, z, row):
+    """Return which atom from ``lowest`` up is the largest in float64; -1 if the next is within margin."""
+    best, largest, second = -1, -1.0, -1.0
+    for m in range(a.shape[0]):
+        if abs(a[m]) >= lowest:
+            size = abs(_correlate(m, x, components, gram, chosen, cholesky, z, row))
+            second = max(second, min(size, largest))
+            if size > largest:
+                best, largest = m, size
+    return best if largest - second > margin else -1
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _correlate(j, x, components, gram, chosen, cholesky, z, row):
+    """Return the correlation of atom j with the residual; row = its Cholesky row, L row = G[chosen, j]."""
+    correlation = 0.0
+    for f in range(x.shape[0]):
+        correlation += components[j, f] * x[f]
+    for t in range(chosen.shape[0]):
+        c = gram[j, chosen[t]]
+        for p in range(t):
+            c -= cholesky[t, p] * row[p]
+        row[t] = c / cholesky[t, t]
+        correlation -= row[t] * z[t]
+    return correlation

@@ -13,13 +13,14 @@ from sklearn.utils import check_array
 
 from sparsegen_classic._kernels.csr import compress_rows
 from sparsegen_classic._kernels.nn_omp import nn_omp_block
-from sparsegen_classic._kernels.omp import omp_block
+from sparsegen_classic._kernels.omp import omp_block, screened_omp_block
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.pursuit.masked import check_weights, masked_omp_arrays
 
 _FLOATS: Any = (np.float64, np.float32)
 _BLOCK_BYTES = 2**21  # correlations of one block: the caches of a core hold them
+_SCREENED_FEATURES = 256  # from here on float64 finds its atoms in float32; below it would gain nothing
 
 
 def orthogonal_mp(
@@ -149,24 +150,30 @@ def omp_arrays(
     components = np.ascontiguousarray(components, dtype)
     shape = (len(X), n_nonzero_coefs)
     indices, coefficients = np.full(shape, -1, np.int32), np.zeros(shape, dtype)
-    tol = np.full(len(X), -1.0) if tol is None else tol
     if weights is not None:
-        floor = _floor(dtype)
-        stopped = masked_omp_arrays(
-            X, components, weights, tol, floor, positive, n_jobs, indices, coefficients
-        )
+        targets = np.full(len(X), -1.0) if tol is None else tol
+        given = X, components, weights, targets, _floor(dtype), positive, n_jobs, indices, coefficients
+        stopped = masked_omp_arrays(*given)
         return indices, coefficients.astype(X.dtype, copy=False), stopped
     gram = gram_matrix(components, n_jobs)
+    screened = dtype == np.float64 and not positive and tol is None and X.shape[1] >= _SCREENED_FEATURES
+    tol = np.full(len(X), -1.0) if tol is None else tol
+    rounded = (components.astype(np.float32), gram.astype(np.float32)) if screened else None
     n_dependent: list[int] = []
 
     def code(block: slice) -> None:
         x = np.ascontiguousarray(X[block], dtype)
+        if rounded is not None:
+            out = indices[block], coefficients[block]
+            n_dependent.append(_code_screened(x, components, gram, *rounded, *out))
+            return
         alpha = x @ components.T
         energy = np.einsum("ij,ij->i", x, x)
         given = alpha, gram, energy, tol[block], x, components, indices[block], coefficients[block]
         n_dependent.append(code_block(*given, positive=positive))
 
-    block_size = max(64, min(1024, _BLOCK_BYTES // (len(components) * dtype.itemsize)))
+    itemsize = 4 if screened else dtype.itemsize
+    block_size = max(64, min(1024, _BLOCK_BYTES // (len(components) * itemsize)))
     for_blocks(code, len(X), block_size, n_jobs)
     return indices, coefficients.astype(X.dtype, copy=False), sum(n_dependent)
 
@@ -187,10 +194,41 @@ def code_block(
     floor = _floor(alpha.dtype)
     if positive:
         return nn_omp_block(alpha, gram, energy, tol, x, components, floor, indices, coefficients)
+    given = gram, energy, tol, x, components, floor, indices, coefficients
+    return omp_block(alpha, *_as_bits(alpha), *given)
+
+
+def _code_screened(
+    x: NDArray[np.floating],
+    components: NDArray[np.floating],
+    gram: NDArray[np.floating],
+    rounded_components: NDArray[np.floating],
+    rounded_gram: NDArray[np.floating],
+    indices: NDArray[np.int32],
+    coefficients: NDArray[np.floating],
+) -> int:
+    """Code one block to a number of atoms, finding them in float32; what that cannot prove, in float64."""
+    energy = np.einsum("ij,ij->i", x, x)
+    norms = np.sqrt(energy)
+    unit = np.zeros(x.shape, np.float32)
+    np.divide(x, norms[:, None], out=unit, where=norms[:, None] > 0, casting="same_kind")
+    alpha = unit @ rounded_components.T
+    given = gram, rounded_gram, x, norms, components, indices, coefficients
+    rest = np.flatnonzero(screened_omp_block(alpha, *_as_bits(alpha), *given))
+    if not len(rest):
+        return 0
+    chosen, values = np.full_like(indices[rest], -1), np.zeros_like(coefficients[rest])
+    x = x[rest]
+    no_tol = np.full(len(rest), -1.0)
+    n_dependent = code_block(x @ components.T, gram, energy[rest], no_tol, x, components, chosen, values)
+    indices[rest], coefficients[rest] = chosen, values
+    return n_dependent
+
+
+def _as_bits(alpha: NDArray[np.floating]) -> tuple[NDArray[Any], Any]:
+    """Return the array seen as integers, and the mask of every bit but the sign."""
     integer = np.dtype(f"i{alpha.itemsize}")
-    magnitude = integer.type(np.iinfo(integer).max)  # every bit but the sign
-    bits = alpha.view(integer)
-    return omp_block(alpha, bits, magnitude, gram, energy, tol, x, components, floor, indices, coefficients)
+    return alpha.view(integer), integer.type(np.iinfo(integer).max)
 
 
 def _floor(dtype: Any) -> NDArray[np.floating]:
