@@ -11,6 +11,7 @@ from scipy import sparse
 from sparsegen_classic._kernels.trainlets import csr_times_dense, keep_largest
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic.dictionary.wavelets import SeparableBase
+from sparsegen_classic.pursuit.omp import gram_matrix
 
 _BLOCK = 64  # atoms or images a thread takes at a time
 _APPROXIMATION_STEPS = 3
@@ -139,24 +140,32 @@ class Stepper:
     scale: Array
 
     def update(
-        self, atoms: SparseAtoms, codes: sparse.csr_array, residual: Array, n_jobs: int | None = None
+        self,
+        atoms: SparseAtoms,
+        codes: sparse.csr_array,
+        residual: Array,
+        n_jobs: int | None = None,
+        products: Array | None = None,
     ) -> float:
         """Move the atoms that ``codes`` use, in place; return the step size ``eta``.
 
-        The codes grow as the norms of their atoms shrink to one, also in place.
+        The codes grow as the norms of their atoms shrink to one, also in place. ``residual`` is not needed
+        where ``products = codes^T residual`` (n_components, n_features) is known.
         """
-        base = atoms.base
+        base, dtype = atoms.base, atoms.components.dtype
         used = np.unique(codes.indices)
-        if not len(used) or not residual.any():
+        known = residual if products is None else products
+        if not len(used) or not known.any():
             return 0.0
         by_atom = codes[:, used].T.tocsr()
         divisor = self._divisor(used, by_atom)
         slopes = np.empty(len(used))
-        direction = np.empty((len(used), base.n_functions), residual.dtype)
-        motion = np.empty((len(used), residual.shape[1]), residual.dtype)
+        direction = np.empty((len(used), base.n_functions), dtype)
+        motion = np.empty((len(used), known.shape[1]), dtype)
 
         def find_direction(block: slice) -> None:
-            gradient = base.analyze(sparse_product(by_atom, residual, block))
+            product = sparse_product(by_atom, residual, block) if products is None else products[used[block]]
+            gradient = base.analyze(product)
             direction[block] = gradient / divisor[block, None]
             if self.step == "scaled":
                 direction[block] *= base.weights
@@ -164,11 +173,12 @@ class Stepper:
             motion[block] = base.synthesize(direction[block])
 
         for_blocks(find_direction, len(used), _BLOCK, n_jobs)
-        eta = slopes.sum() / max(_squared_norm(by_atom.T.tocsr(), motion, n_jobs), np.finfo(float).tiny)
+        squared_norm = _squared_norm if products is None else _squared_norm_by_gram
+        eta = slopes.sum() / max(squared_norm(by_atom.T.tocsr(), motion, n_jobs), np.finfo(float).tiny)
         eta = np.sqrt(eta) if self.step == "paper" else eta
         direction *= eta if self.step == "paper" else eta * (1 - self.momentum)
 
-        norms = np.ones(codes.shape[1], residual.dtype)
+        norms = np.ones(codes.shape[1], dtype)
 
         def move(block: slice) -> None:
             rows = used[block]
@@ -205,3 +215,9 @@ def _squared_norm(codes: sparse.csr_array, motion: Array, n_jobs: int | None) ->
 
     for_blocks(work, codes.shape[0], _BLOCK, n_jobs)
     return float(energy.sum())
+
+
+def _squared_norm_by_gram(codes: sparse.csr_array, motion: Array, n_jobs: int | None) -> float:
+    """Return the same by products of codes and of motions, at a cost that does not grow with the codes."""
+    pairs = sparse.csr_array(codes.T @ codes).multiply(gram_matrix(motion, n_jobs))
+    return float(pairs.sum(dtype=np.float64))

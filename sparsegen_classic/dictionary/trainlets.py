@@ -230,7 +230,7 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             course = Course(**state["course"])
         learner = Learner(self, X.dtype)
         for rows, active in course.batches(self, len(X), learner.draw_active):
-            course.record(self, learner.learn(X[rows], active), len(rows) * X.shape[1])
+            course.record(self, learner.learn(X, rows, active), len(rows) * X.shape[1])
             kept = {name: getattr(self, name) for name in _KEPT}
             yield kept | {"course": course.state(), "run": run}
         self._velocity = None  # the momentum of one fit is no concern of a later call
@@ -247,10 +247,10 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if first:
             start(self, X, np.random.default_rng(seed_sequence(self.random_state)))
         learner, squared_error = Learner(self, X.dtype), 0.0
-        batches = np.array_split(X, -(-len(X) // self.batch_size))
+        batches = np.array_split(np.arange(len(X)), -(-len(X) // self.batch_size))
         with progress(self, len(batches)) as bar:
-            for batch in batches:
-                squared_error += learner.learn(batch)
+            for rows in batches:
+                squared_error += learner.learn(X, rows)
                 bar.update()
         self.errors_ = np.append(self.errors_, np.sqrt(squared_error / X.size))
         self.n_iter_ += 1

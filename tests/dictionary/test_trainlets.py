@@ -5,10 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsegen_classic import SparseImageGenerator, orthogonal_mp
+from sparsegen_classic._rows import ArrayFile, Rows
 from sparsegen_classic.dictionary import Trainlets
 from sparsegen_classic.dictionary.sparse_atoms import Stepper, empty_atoms, largest, residual_of
 from sparsegen_classic.dictionary.sparse_omp import correlate, sparse_omp_arrays
@@ -92,6 +94,20 @@ def test_on_a_fixed_support_the_exact_step_is_the_best_along_its_line(step, seed
     assert values[0.0] < values[0.01] < values[0.05] < before
 
 
+@pytest.mark.parametrize("step", ["scaled", "exact", "paper"])
+def test_a_step_needs_only_the_products_of_codes_and_residual(step):
+    base, moved, etas = wavelet_base((5, 4), "sym8"), [], []
+    for from_products in (False, True):
+        atoms, codes, images = coded_batch(base, 6)
+        residual = residual_of(images, codes, atoms.components, None)
+        given = (residual[:0], None, codes.T @ residual) if from_products else (residual,)
+        stepper = Stepper(step, 0.5, np.ones((12, base.n_functions)), np.ones(12))
+        etas.append(stepper.update(atoms, codes, *given))
+        moved.append(atoms.components)
+    assert etas[0] == pytest.approx(etas[1])
+    np.testing.assert_allclose(moved[0], moved[1], atol=1e-12)
+
+
 def test_the_paper_step_is_that_of_atoms_which_are_not_renormalised():
     base = wavelet_base((4, 4), "haar")
     atoms, codes, images = coded_batch(base, 6)
@@ -173,6 +189,34 @@ def test_same_seed_same_bits_for_any_n_jobs(digits, dtype):
     np.testing.assert_array_equal(models[0].components_, models[1].components_)
     codes = [model.transform(digits.astype(dtype)) for model in models]
     np.testing.assert_array_equal(codes[0].toarray(), codes[1].toarray())
+
+
+@pytest.mark.parametrize("drop_atoms", [0, 0.5])
+def test_large_batches_are_learned_in_blocks_by_workers_anywhere(digits, tmp_path, drop_atoms):
+    np.save(tmp_path / "digits.npy", digits.astype(np.float32))
+    rows = Rows(ArrayFile.open_npy(tmp_path / "digits.npy"))
+    options = {"n_nonzero_coefs": 4, "batch_size": 1500, "max_iter": 3, "min_uses": 80, "random_state": 0}
+
+    def fit(X, n_jobs=None):
+        return Trainlets(60, **options, drop_atoms=drop_atoms, n_jobs=n_jobs).fit(X)
+
+    here = fit(rows[:])
+    assert here.n_replaced_ > 0
+    assert here.errors_[-1] < here.errors_[0]
+    with parallel_config("loky", n_jobs=2):
+        others = [fit(rows), fit(rows[:])]
+    for other in (fit(rows), fit(rows[:], n_jobs=2), *others):
+        np.testing.assert_array_equal(other.components_, here.components_)
+        np.testing.assert_array_equal(other.errors_, here.errors_)
+
+
+def test_batches_of_one_block_and_of_several_learn_the_same(digits, monkeypatch):
+    options = {"n_nonzero_coefs": 4, "batch_size": 450, "max_iter": 3, "random_state": 0}
+    one = Trainlets(40, **options).fit(digits)
+    monkeypatch.setattr("sparsegen_classic.dictionary.osdl._BLOCK", 100)
+    several = Trainlets(40, **options).fit(digits)
+    np.testing.assert_allclose(several.components_, one.components_, atol=1e-6)
+    np.testing.assert_allclose(several.errors_, one.errors_)
 
 
 def test_transform_is_omp_over_the_atoms(digits):
