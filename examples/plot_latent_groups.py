@@ -21,9 +21,9 @@ digits = open_images("digits")
 # %%
 # Try one network and two numbers of groups
 # -----------------------------------------
-# Pairs that are counted against all images repeat what the groups know; with five atoms an image that makes
-# for clearer digits. With many atoms, as faces have, only pairs within the groups help. Every row of the
-# table is one candidate; below it stand real images, copies and noise.
+# Pairs that are counted against all images repeat what the groups know already, those counted within each
+# group do not. With few atoms an image, as here, either will do; with many, as faces have, the first would
+# draw a few modes only. Every row of the table is one candidate; below it stand real images, copies, noise.
 generator = SparseImageGenerator(KSVD(120, n_nonzero_coefs=5), MarkovSupports(), random_state=0, n_jobs=-1)
 one = {"n_groups": [1], "supports__pair_exponent": [0.4, 1.0]}
 several = {
@@ -37,14 +37,14 @@ print(selection)
 
 # %%
 # Frechet distance against the copy test: down is better, and left of the line are copyists.
-fig, ax = plt.subplots()
+fig, ax = plt.subplots(layout="constrained")
 for name, params in selection.candidates.items():
     figures = selection.evaluation[name]
     ax.scatter(figures["copy"], figures["frechet"], s=20 + 3 * params["n_groups"], label=name)
 ax.axhline(selection.evaluation["real images"]["frechet"], color="grey", linestyle=":")
 ax.axvline(0.4, color="grey", linestyle=":")
 ax.set(xlabel="P[further from training images than a held-out image]", ylabel="Frechet distance")
-ax.legend(fontsize="small")
+fig.legend(fontsize="small", loc="outside lower center", ncols=2)
 
 # %%
 # Samples of the best
