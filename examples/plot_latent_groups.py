@@ -37,14 +37,14 @@ print(selection)
 
 # %%
 # Frechet distance against the copy test: down is better, and left of the line are copyists.
-fig, ax = plt.subplots(layout="constrained")
+fig, ax = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
 for name, params in selection.candidates.items():
     figures = selection.evaluation[name]
     ax.scatter(figures["copy"], figures["frechet"], s=20 + 3 * params["n_groups"], label=name)
 ax.axhline(selection.evaluation["real images"]["frechet"], color="grey", linestyle=":")
 ax.axvline(0.4, color="grey", linestyle=":")
 ax.set(xlabel="P[further from training images than a held-out image]", ylabel="Frechet distance")
-fig.legend(fontsize="small", loc="outside lower center", ncols=2)
+fig.legend(fontsize="small", loc="outside lower center")
 
 # %%
 # Samples of the best
