@@ -6,6 +6,7 @@ import shlex
 import time
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ import click
 from sparsegen_classic.cli._common import common_options, guarded, image_options, report, resolve_seed
 
 _MODEL = "model"  # the name of its row
+_MANY = 20_000  # images to compare with from which on they are read from disk
 _SET_ASIDE, _MOST = 0.2, 10_000  # share and number of images that become the held-out ones
 
 
@@ -160,33 +162,39 @@ def _named(argument: str) -> tuple[str, str]:
     return name, source
 
 
-def _open(source: str, options: dict[str, Any], shape: list[int] | None, split: str = "train") -> Any:
-    """Open images at the size and mode of the model, if there is one."""
-    from sparsegen_classic import open_images
+def _open(
+    source: str, options: dict[str, Any], shape: list[int] | None, split: str = "train", folder: str = ""
+) -> Any:
+    """Open images at the size and mode of the model, if there is one; many of them on disk, in ``folder``."""
+    from sparsegen_classic import ImageSet, open_images, store_images
+    from sparsegen_classic.images.store import survey_images
 
-    mode = options["mode"] or ("RGB" if shape and len(shape) == 3 else "L")
-    size = options["size"] or (tuple(shape[:2]) if shape else None)
-    return open_images(
-        source,
-        mode=mode,
-        size=size,
-        split=split,
-        verbose=not options["quiet"],
-        **{name: options[name] for name in ("fit", "background", "errors")},
-    )
+    rules = {name: options[name] for name in ("fit", "background")}
+    rules["mode"] = options["mode"] or ("RGB" if shape and len(shape) == 3 else "L")
+    rules["size"] = options["size"] or (tuple(shape[:2]) if shape else None)
+    reading = {"errors": options["errors"], "verbose": not options["quiet"]}
+    found = survey_images(source, **rules) if folder and source != "digits" else None
+    if found is None or found[0] <= _MANY:
+        return open_images(source, split=split, **rules, **reading)
+    store: Any = store_images(source, Path(folder, "images"), n_jobs=options["jobs"], **rules, **reading)
+    return ImageSet(store, store.labels)
 
 
 def _open_real(
     against: str, options: dict[str, Any], shape: list[int] | None, is_model: bool, rng: Any
 ) -> tuple[Any, Any, str]:
     """Return training and held-out images, and where the latter are from."""
+    import numpy as np
+
     from sparsegen_classic import ImageSet
+    from sparsegen_classic._rows import Rows
     from sparsegen_classic.images.idx import is_idx
 
     def is_split(source: str) -> bool:
         return Path(source).is_dir() and is_idx(Path(source))
 
-    training = _open(against, options, shape, options["split"])
+    folder = click.get_current_context().with_resource(TemporaryDirectory())
+    training = _open(against, options, shape, options["split"], folder)
     held_out = options["held_out"]
     if held_out is not None:
         split = "test" if is_split(held_out) else "train"
@@ -202,7 +210,9 @@ def _open_real(
     order = rng.permutation(len(training))
     where = f"{n} images of {against} set aside at random, which the samples' model may have seen"
     warnings.warn(f"held-out images: {where}; give others by --held-out", stacklevel=2)
-    return ImageSet(training.images[order[n:]]), ImageSet(training.images[order[:n]]), where
+    images = training.images
+    others: Any = images[order[n:]] if isinstance(images, np.ndarray) else Rows(images, order[n:])
+    return ImageSet(others), ImageSet(images[order[:n]]), where
 
 
 def _some(sets: dict[str, Any], n: int, rng: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -139,3 +140,26 @@ def test_wrong_input_ends_with_a_message(arguments, code, message):
     assert found == code
     assert message in err
     assert out == ""
+
+
+def test_many_images_stay_on_disk_and_give_the_same_figures(place, tmp_path, monkeypatch):
+    train = open_images(place / "train.npz").images
+    np.save(tmp_path / "train.npy", train)
+    for extra in ([], ["--held-out", place / "test.npz"]):
+        found = []
+        for many in (20_000, 500):
+            monkeypatch.setattr(sys.modules["sparsegen_classic.cli.evaluate"], "_MANY", many)
+            code, out, _ = run(
+                "evaluate", place / "new.npz", "--against", tmp_path / "train.npy", "-n", 50, "--seed", 0,
+                "--report", tmp_path / f"{many}.html", "--force", "--json", *extra,
+            )  # fmt: skip
+            assert code == 0
+            found.append(json.loads(out) | {"seconds": 0, "report": ""})
+        assert found[0] == found[1]
+
+
+def test_a_damaged_file_is_an_error_message(place, tmp_path):
+    (tmp_path / "half.npz").write_bytes((place / "model.npz").read_bytes()[:5000])
+    code, _, err = run("evaluate", tmp_path / "half.npz", "--against", place / "train.npz")
+    assert code == 1
+    assert "half.npz is truncated or damaged" in err
