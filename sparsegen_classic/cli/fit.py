@@ -32,6 +32,11 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
     help="How to learn atoms; trainlets suit large images.",
 )
 @click.option("--online", is_flag=True, help="Learn K-SVD by mini-batches, for images larger than memory.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Images of a mini-batch; large ones are shared by the workers of a cluster.  [default: that of the dictionary]",
+)
 @click.option("--per-class", is_flag=True, help="One model for each label (sub-folder names, idx labels).")
 @click.option("--n-components", type=int, help="Atoms of the dictionary.  [default: by the number of images]")
 @click.option("--n-nonzero-coefs", type=int, help="Atoms of an image.  [default: by the size of images]")
@@ -232,6 +237,8 @@ def make_generator(options: dict[str, Any], seed: int) -> Any:
         return {name: options[name] for name in names}
 
     sizes = chosen("n_components", "n_nonzero_coefs", "max_iter")
+    if options["batch_size"] is not None:
+        sizes |= chosen("batch_size")
     ksvd = options["dictionary"] == "ksvd"
     dictionary = KSVD(**sizes, **chosen("update", "online")) if ksvd else Trainlets(**sizes)
     shared = {"random_state": seed, "n_jobs": options["jobs"], "verbose": int(not options["quiet"])}
