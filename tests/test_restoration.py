@@ -133,6 +133,38 @@ def test_inpainting_also_denoises(clean, noisy):
     assert psnr(filled[..., 1], clean) == pytest.approx(psnr(alone, clean), abs=1.5)
 
 
+@pytest.mark.parametrize("dictionary", ["dct", "image"])
+@pytest.mark.parametrize("missing", [0.3, 0.6])
+def test_channels_with_masks_of_their_own(missing, dictionary):
+    clean = cartoon(64)
+    colour = np.stack([clean, 0.2 + 0.6 * clean**2, 0.9 - 0.8 * clean], axis=-1)
+    mask = np.random.default_rng(0).random(colour.shape) >= missing
+    options = {"dictionary": dictionary, "n_training": 1500, "max_iter": 2, "random_state": 0}
+    restored = inpaint(np.where(mask, colour, np.nan), "nan", **options)
+    np.testing.assert_array_equal(restored[mask], colour[mask])
+    np.testing.assert_array_equal(restored, inpaint(colour * mask, mask, **options))
+    common = np.where(mask, colour, inpaint(colour, mask.all(axis=2), **options))
+    assert psnr(restored, colour) > psnr(common, colour) + 2
+
+
+def test_a_mask_whose_channels_agree_is_that_of_the_pixels(clean):
+    colour = np.stack([clean, clean**2, 1 - clean], axis=-1)[:40, :40]
+    mask = np.random.default_rng(0).random((40, 40)) >= 0.3
+    by_pixel = inpaint(colour, mask, dictionary="dct")
+    np.testing.assert_array_equal(by_pixel, inpaint(colour, np.dstack([mask] * 3), dictionary="dct"))
+
+
+def test_a_channel_that_lacks_nothing_comes_back():
+    colour = np.dstack([cartoon(32)] * 3)
+    mask = np.ones(colour.shape, bool)
+    mask[..., 2] = np.random.default_rng(0).random((32, 32)) >= 0.5
+    restored = inpaint(np.where(mask, colour, 0), mask, random_state=0, max_iter=1)
+    np.testing.assert_array_equal(restored[..., :2], colour[..., :2])
+    assert psnr(restored[..., 2], colour[..., 2]) > 20
+    mosaic = np.indices((32, 32)).sum(axis=0)[..., np.newaxis] % 3 == np.arange(3)  # no pixel is complete
+    assert psnr(inpaint(colour * mosaic, mosaic, dictionary="dct"), colour) > 20
+
+
 IMAGE = cartoon(24)
 MASK = np.ones((24, 24), bool)
 
@@ -163,6 +195,14 @@ MASK = np.ones((24, 24), bool)
         (lambda: denoise(IMAGE, 0.1, dictionary=2 * np.eye(64)), "rows of unit norm"),
         (lambda: inpaint(IMAGE, ~MASK), "mask must mark at least one pixel as observed .* inverted"),
         (lambda: inpaint(IMAGE, MASK[:9]), r"shape \(h, w\)=\(24, 24\) of the image, found \(9, 24\)"),
+        (
+            lambda: inpaint(IMAGE, np.dstack([MASK] * 3)),
+            r"found \(24, 24, 3\); only the mask of a colour image",
+        ),
+        (
+            lambda: inpaint(np.dstack([IMAGE] * 3), np.dstack([MASK, MASK, ~MASK])),
+            "at least one pixel as observed .*, in every channel, found none",
+        ),
         (lambda: inpaint(IMAGE, "none"), "mask must be 'nan' or a boolean array .* got 'none'"),
         (lambda: inpaint(IMAGE, MASK, -0.1), "sigma must be at least 0 and at most 1, got -0.1"),
         (

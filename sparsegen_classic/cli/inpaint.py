@@ -17,7 +17,7 @@ from sparsegen_classic.cli._restoration import restoration_arguments, restoratio
     "--mask",
     required=True,
     metavar="MASK.png",
-    help="Image of the same size: light = observed, dark = missing.",
+    help="Image of the same size: light = observed, dark = missing; in colour: of each channel by itself.",
 )
 @click.option("--invert", is_flag=True, help="In the mask light = missing, dark = observed.")
 @click.option("-o", "--output", required=True, metavar="OUT.png", help="Image to write.")
@@ -46,7 +46,8 @@ def inpaint(image: str, mask: str, invert: bool, output: str, sigma: float, **op
     start, seed = time.perf_counter(), resolve_seed(options["seed"])
     arguments = restoration_arguments(options, 12, seed)
     pixels, light = restoration.read_image(image), restoration.read_image(mask)
-    observed = ((light if light.ndim == 2 else light.mean(axis=2)) >= 0.5) ^ invert
+    light = light.mean(axis=2) if light.ndim > pixels.ndim else light
+    observed = (light >= 0.5) ^ invert
     restored = restoration.inpaint(pixels, observed, sigma, **arguments)
     restoration.save_image(restored, output, overwrite=options["force"])
     seconds, missing = time.perf_counter() - start, float(1 - observed.mean())

@@ -54,8 +54,9 @@ def inpaint(
     image : array-like of shape (h, w) or (h, w, c)
         On the scale [0, 1]; uint8, uint16 and bool are scaled by their type. Missing pixels may hold
         anything. Channels are treated as by :func:`denoise`.
-    mask : array-like of bool, shape (h, w), or "nan"
-        True = observed. "nan": a pixel is missing if any of its channels is NaN.
+    mask : array-like of bool, shape (h, w) or (h, w, c), or "nan"
+        True = observed. "nan": what is NaN is missing. Where pixels lack some of their channels only, every
+        channel is filled in by itself from its own pixels; a mask whose channels agree is that of (h, w).
     sigma : float, default=0.0
         Standard deviation of white noise in the observed pixels, on the scale of the image. With 0 they come
         back as they are; else they are denoised too.
@@ -101,27 +102,37 @@ def inpaint(
     pixels = check_image(image, observed)
     sigma = check_real("sigma", sigma, 0, 1, "[]", "give the standard deviation of the noise, 0 for none")
     sides = check_patch_shape(patch_shape)
-    grid = PatchGrid(observed.shape, sides, check_integer("stride", stride, 1, min(sides)))
+    grid = PatchGrid(pixels.shape[:2], sides, check_integer("stride", stride, 1, min(sides)))
     check_integer("n_training", n_training, 1)
     start, learn = start_atoms(dictionary, grid, n_components)
     options = {"max_iter": check_integer("max_iter", max_iter, 1), "n_jobs": n_jobs, "verbose": verbose}
-    planes = channels_to_planes(np.where(observed if pixels.ndim == 2 else observed[..., None], pixels, 0))
-    for plane, rng in zip(planes, spawn_generators(random_state, len(planes)), strict=True):
+    known = np.where(observed if pixels.ndim == observed.ndim else observed[..., np.newaxis], pixels, 0)
+    if observed.ndim == 2:
+        planes = channels_to_planes(known)
+        masks = np.broadcast_to(observed, planes.shape)
+    else:  # a channel less its neighbours means nothing where they are not all known
+        planes = np.moveaxis(known, 2, 0).astype(np.float64, order="C")
+        masks = np.moveaxis(observed, 2, 0)
+    generators = spawn_generators(random_state, len(planes))
+    for plane, seen, rng in zip(planes, masks, generators, strict=True):
         atoms = start
         if learn:
-            X, seen, tol = _training_patches(plane, observed, grid, n_training, sigma, rng)
+            X, known_pixels, tol = _training_patches(plane, seen, grid, n_training, sigma, rng)
             k = _most_atoms(grid)
-            atoms = learned_atoms(X, start, tol, k, mask=seen, random_state=rng, **options)
-        plane[:] = _inpaint_plane(plane, observed, grid, atoms, sigma, n_jobs)
-    return planes_to_channels(planes, pixels)
+            atoms = learned_atoms(X, start, tol, k, mask=known_pixels, random_state=rng, **options)
+        plane[:] = _inpaint_plane(plane, seen, grid, atoms, sigma, n_jobs)
+    if observed.ndim == 2:
+        return planes_to_channels(planes, pixels)
+    return np.clip(np.moveaxis(planes, 0, 2), 0, 1).astype(pixels.dtype)
 
 
 def _check_mask(image: ArrayLike, mask: Any) -> NDArray[np.bool_]:
+    """Return what is observed: (h, w) where all channels agree, else (h, w, c)."""
     pixels = np.asarray(image)
     if isinstance(mask, str):
         if mask != "nan":
             raise ValueError(f"mask must be 'nan' or a boolean array (True = observed), got {mask!r}")
-        observed = ~np.isnan(pixels.reshape(*pixels.shape[:2], -1)).any(axis=2)
+        observed = ~np.isnan(pixels)
     else:
         observed = np.asarray(mask)
         if observed.dtype != bool:
@@ -129,14 +140,18 @@ def _check_mask(image: ArrayLike, mask: Any) -> NDArray[np.bool_]:
                 f"mask must be boolean (True = observed), got an array of {observed.dtype}; compare it, e.g. "
                 "mask > 0"
             )
-    if observed.shape != pixels.shape[:2]:
+    if observed.shape not in (pixels.shape, pixels.shape[:2]):
         raise ValueError(
-            f"mask must have the shape (h, w)={pixels.shape[:2]} of the image, found {observed.shape}; it is "
-            "common to all channels"
+            f"mask must have the shape (h, w)={pixels.shape[:2]} of the image, found {observed.shape}; only "
+            "the mask of a colour image may have its channels too"
         )
-    if not observed.any():
-        raise ValueError("mask must mark at least one pixel as observed (True), found none; is it inverted?")
-    return observed
+    if not observed.any(axis=(0, 1)).all():
+        raise ValueError(
+            "mask must mark at least one pixel as observed (True), in every channel, found none; is it "
+            "inverted?"
+        )
+    common = observed.ndim == 3 and (observed == observed[..., :1]).all()
+    return observed[..., 0] if common else observed
 
 
 def _training_patches(

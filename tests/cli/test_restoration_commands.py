@@ -10,7 +10,7 @@ from PIL import Image
 from sparsegen_classic import load_model
 from sparsegen_classic.cli import main
 from sparsegen_classic.images import extract_patches, split_means
-from sparsegen_classic.restoration import decode_images, denoise, iterate_images
+from sparsegen_classic.restoration import decode_images, denoise, inpaint, iterate_images, read_image
 
 
 def run(*arguments):
@@ -162,3 +162,28 @@ def test_inpaint_with_a_mask_file(tmp_path):
     code, _, err = run(*base, "--mask", tmp_path / "small.png", "-o", tmp_path / "c.png")
     assert (code, "mask must have the shape (h, w)=(48, 48)" in err) == (1, True)
     assert run(*base, "-o", tmp_path / "c.png")[0] == 2
+
+
+def test_a_colour_mask_is_for_each_channel(tmp_path):
+    colour = np.dstack([scene(32, 40), scene(32, 40, 1.0), scene(32, 40, 2.0)])
+    mask = np.random.default_rng(0).random(colour.shape) > 0.3
+    write(tmp_path / "holes.png", colour * mask)
+    write(tmp_path / "mask.png", mask.astype(float))
+    base = (
+        "inpaint",
+        tmp_path / "holes.png",
+        "--dictionary",
+        "dct",
+        "--mask",
+        tmp_path / "mask.png",
+        "--json",
+    )
+    code, out, _ = run(*base, "-o", tmp_path / "whole.png")
+    assert code == 0
+    assert json.loads(out)["missing"] == pytest.approx(1 - mask.mean())
+    holed, whole = (read_image(tmp_path / name) for name in ("holes.png", "whole.png"))
+    np.testing.assert_allclose(whole, inpaint(holed, mask, dictionary="dct"), atol=0.51 / 255)
+    np.testing.assert_array_equal(whole[mask], holed[mask])
+    write(tmp_path / "grey.png", colour[..., 0] * mask[..., 0])  # a grey image takes the mean of the mask
+    grey = ("inpaint", tmp_path / "grey.png", "--dictionary", "dct", "--mask", tmp_path / "mask.png")
+    assert run(*grey, "-o", tmp_path / "grey_whole.png")[0] == 0
