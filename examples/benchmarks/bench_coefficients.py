@@ -3,15 +3,18 @@
 10,000 draws for one class (400 atoms), on the supports of its own codes, with every way to fit the law; the
 mean log-density of held-out coefficients stands beside the times. No peer fits one Gaussian per support, so
 the E step written row by row in numpy (what a user would write) is the other side. Then the baselines, one
-model a class, fitted on all 60,000 images.
+model a class, fitted on all 60,000 images. First, up to 200,000 codes of 40 of 1,000 atoms on disk, for
+which no images are needed.
 """
 
 import os
 import resource
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.neighbors import KernelDensity
 
@@ -106,7 +109,47 @@ def baselines(images, labels):
         )
 
 
+def many_codes(n, n_draws=50, k=40, n_components=1000, seed=0):
+    """Fit to ``n`` codes on disk and draw on supports that mix two of them."""
+    rng = np.random.default_rng(seed)
+    popular = 0.4 * rng.standard_normal(n_components)  # atoms are not used alike
+    columns = np.empty((n, k), np.int32)
+    for row in columns:
+        row[:] = np.sort(np.argpartition(-popular - rng.gumbel(size=n_components), k)[:k])
+    common = rng.standard_normal((n, 1)).astype(np.float32)  # contrast, which coefficients share
+    sizes = np.exp(0.5 * common + 0.5 * rng.standard_normal((n, k), np.float32))
+    arrays = {
+        "data": (sizes * rng.choice(np.float32([-1, 1]), (n, k))).ravel(),
+        "indices": columns.ravel(),
+        "indptr": np.arange(0, n * k + 1, k, dtype=np.int32),
+    }
+    with TemporaryDirectory() as folder:
+        for name, array in arrays.items():
+            np.save(f"{folder}/{name}.npy", array)
+        mapped = tuple(np.load(f"{folder}/{name}.npy", mmap_mode="r") for name in arrays)
+        codes = sparse.csr_array(mapped, shape=(n, n_components))
+        del arrays, columns, common, sizes
+        start = time.perf_counter()
+        model = GaussianCoefficients(prior_strength=1.0, draw="clip", n_jobs=-1).fit(codes)
+        fitted = time.perf_counter() - start
+        half, other = (codes[rng.integers(n, size=n_draws)].toarray() for _ in range(2))
+    supports = np.where(rng.random(half.shape) < 0.5, half, 0)
+    supports = np.where(supports == 0, np.where(rng.random(half.shape) < 0.5, other, 0), supports)
+    model.sample(supports[:2], random_state=0)
+    start, cpu = time.perf_counter(), time.process_time()
+    model.sample(supports, random_state=0)
+    seconds, cpu = (now() - then for now, then in ((time.perf_counter, start), (time.process_time, cpu)))
+    print(
+        f"{n:7d} codes: fit {fitted:5.2f} s, a draw {1000 * seconds / n_draws:6.1f} ms "
+        f"({1000 * cpu / n_draws:6.1f} ms of processor)",
+        flush=True,
+    )
+
+
 if __name__ == "__main__":
+    print("codes of 40 of 1,000 atoms on disk")
+    for n in (25_000, 50_000, 100_000, 200_000):
+        many_codes(n)
     if not DATA.is_dir():
         print(f"no data sets at {DATA}: set SPARSEGEN_DATA")
     else:
