@@ -35,7 +35,9 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
-    help="Images of a mini-batch; large ones are shared by the workers of a cluster.  [default: that of the dictionary]",
+    default=512,
+    show_default=True,
+    help="Images of a mini-batch of trainlets or --online; larger ones are shared by the workers of a cluster.",
 )
 @click.option("--per-class", is_flag=True, help="One model for each label (sub-folder names, idx labels).")
 @click.option("--n-components", type=int, help="Atoms of the dictionary.  [default: by the number of images]")
@@ -236,9 +238,7 @@ def make_generator(options: dict[str, Any], seed: int) -> Any:
     def chosen(*names: str) -> dict[str, Any]:
         return {name: options[name] for name in names}
 
-    sizes = chosen("n_components", "n_nonzero_coefs", "max_iter")
-    if options["batch_size"] is not None:
-        sizes |= chosen("batch_size")
+    sizes = chosen("n_components", "n_nonzero_coefs", "max_iter", "batch_size")
     ksvd = options["dictionary"] == "ksvd"
     dictionary = KSVD(**sizes, **chosen("update", "online")) if ksvd else Trainlets(**sizes)
     shared = {"random_state": seed, "n_jobs": options["jobs"], "verbose": int(not options["quiet"])}
