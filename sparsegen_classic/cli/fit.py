@@ -37,7 +37,7 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
     type=click.IntRange(1),
     default=512,
     show_default=True,
-    help="Images of a mini-batch of trainlets or --online; larger ones are shared by the workers of a cluster.",
+    help="Images of a mini-batch (trainlets, --online); the workers of a cluster share larger ones.",
 )
 @click.option("--per-class", is_flag=True, help="One model for each label (sub-folder names, idx labels).")
 @click.option("--n-components", type=int, help="Atoms of the dictionary.  [default: by the number of images]")
