@@ -54,7 +54,8 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     wavelet : str, default="sym8"
         An orthogonal wavelet of PyWavelets.
     batch_size : int, default=512
-        Largest number of samples in a mini-batch; the samples given are split into equal batches.
+        Largest number of samples in a mini-batch; the samples given are split into equal batches. Larger
+        ones are worked on in blocks of 512, see Notes.
     max_iter : int, default=10
         Passes of ``fit`` over the data, at least 1.
     step : {"scaled", "exact", "paper"}, default="scaled"
@@ -107,6 +108,11 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     n_components x n_wavelets (for 64x64 images 9216 wavelets): it does not grow with the number of samples.
     New atoms start from images by three steps of iterative hard thresholding; OMP over the wavelets, which
     the authors use, costs a hundred times more and leads to no better dictionary.
+
+    More than half of a step on 512 images, for 1,000 atoms and 40 of them an image, does not depend on the
+    number of images. On 12,800 faces, batches of 1,024 or 2,048 reach the same error in about as many passes
+    as those of 512, each in less time; 4,096 take about half as many passes more. Blocks of 512 images run
+    where ``joblib.parallel_config`` says, also on a cluster, if the images are in files.
 
     When to use which: for patches, or clean images that are learned in seconds, K-SVD, which takes about a
     third of the processor time for a pass. For whole images that are noisy, few for the number of atoms, too
@@ -179,7 +185,7 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def fit(self, X: Any, y: Any = None) -> Trainlets:
         """Learn the dictionary from ``X`` (n_samples, n_features) in ``max_iter`` shuffled passes.
 
-        A float memory map is read batch by batch. ``y`` is ignored.
+        A float memory map, and images in files, are read batch by batch. ``y`` is ignored.
         """
         for _ in self.learn_steps(X):
             pass
