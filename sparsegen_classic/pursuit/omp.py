@@ -80,6 +80,10 @@ def orthogonal_mp(
     ``|sum(w * residual * atom)| / sqrt(sum(w * atom**2))``, that is OMP on the signal and the atoms times
     ``sqrt(w)``, renormalised. Atoms with less than 1e-6 of their energy observed are not picked.
 
+    Signals of float64 with at least 256 features, coded to a number of atoms, find their atoms in float32:
+    those closer to the largest correlation than its rounding error are compared in float64, and a signal
+    for which that does not decide is coded in float64 from the start. Supports are those of float64.
+
     Warns
     -----
     ConvergenceWarning

@@ -116,7 +116,7 @@ def inpaint(
     generators = spawn_generators(random_state, len(planes))
     for plane, seen, rng in zip(planes, masks, generators, strict=True):
         atoms = start
-        if learn:
+        if learn and (sigma > 0 or not seen.all()):
             X, known_pixels, tol = _training_patches(plane, seen, grid, n_training, sigma, rng)
             k = _most_atoms(grid)
             atoms = learned_atoms(X, start, tol, k, mask=known_pixels, random_state=rng, **options)
