@@ -73,7 +73,7 @@ def climb(
     place = mean, frame, mean_units, units
     prior = prior_strength, mean_strength, np.log(values).sum() + 2 * np.log(scale).sum()
     objective, gradient = _slope(batches, point, place, prior)
-    objectives, n_points, n_seen, n_past = np.empty(max_iter + 1), 1, 1, 0
+    objectives, n_points, n_seen, n_past, calm = np.empty(max_iter + 1), 1, 1, 0, 0
     objectives[0] = objective
     steps, turns = np.empty((memory, len(point))), np.empty((memory, len(point)))
     status = SINGULAR if np.isnan(objective) else OUT_OF_ITERATIONS
@@ -99,7 +99,8 @@ def climb(
         point, objective, gradient = point + step, value, slope
         objectives[n_points] = objective
         n_points += 1
-        if gain <= tol * n_rows:
+        calm = calm + 1 if gain <= tol * n_rows else 0
+        if calm == 2:  # one small gain may be that of a poor direction
             status = SINGULAR if singular else CONVERGED
         if step @ turn > 1e-10 * np.sqrt((step @ step) * (turn @ turn)):
             if n_past == memory:

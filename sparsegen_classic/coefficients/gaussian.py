@@ -63,7 +63,7 @@ class GaussianCoefficients(BaseEstimator):
     max_iter : int, default=300
         Most E steps per support. Reaching it is not an error: the moments of that step are used.
     tol : float, default=1e-7
-        The search stops when the objective of EM gains at most this much per row in one step.
+        EM stops when its objective gains at most this much per row in each of two steps.
     n_jobs : int, default=None
         Threads, as in joblib. The result does not depend on it.
 
