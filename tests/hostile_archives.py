@@ -143,13 +143,23 @@ def _npy(descr, shape, data=b"", order="False", version=b"\x01\x00"):
     return b"\x93NUMPY" + version + struct.pack("<H", len(head)) + head + data
 
 
-def _object_array(members, name, rng):
+def npy_of(array):
+    """Return the bytes of a ``.npy`` file, of objects too."""
     buffer = io.BytesIO()
-    np.save(buffer, np.array([Bomb()], dtype=object), allow_pickle=True)
-    return _zip(members | {name: buffer.getvalue()})
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def _object_array(members, name, rng):
+    return _zip(members | {name: npy_of(np.array([Bomb()], dtype=object))})
 
 
 def _odd_array(members, name, rng):
+    return _zip(members | {name: odd_npy(rng)})
+
+
+def odd_npy(rng):
+    """Return a ``.npy`` file whose header declares what nobody should believe."""
     descriptions = [
         "'<f8'",
         "'|O'",
@@ -173,7 +183,7 @@ def _odd_array(members, name, rng):
     description, shape = (str(rng.choice(choice)) for choice in (descriptions, shapes))
     versions = [b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\xff\xff"]
     version = versions[min(int(rng.integers(8)), 3)] if rng.random() < 0.3 else versions[0]
-    return _zip(members | {name: _npy(description, shape, rng.bytes(8), version=version)})
+    return _npy(description, shape, rng.bytes(8), version=version)
 
 
 def bomb(target, rng):

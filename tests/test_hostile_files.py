@@ -19,7 +19,7 @@ from sparsegen_classic._archive import ArchiveError, check_compressed, open_arch
 from sparsegen_classic.images.pixels import PixelRules, to_unit
 from sparsegen_classic.model_checks import CHECKS
 from sparsegen_classic.model_io import _CLASSES
-from tests import hostile_archives, hostile_images, hostile_targets
+from tests import hostile_archives, hostile_checkpoints, hostile_images, hostile_targets
 from tests.hostile import Tally, outcome
 
 
@@ -32,6 +32,13 @@ def test_mutated_archives(tmp_path):
     for kind, tally in hostile_archives.run(tmp_path, 700, 0).items():
         assert not tally.failures, (kind, tally.failures[:3])
         assert tally.refused > 0, kind
+
+
+def test_mutated_checkpoints(tmp_path):
+    for kind, tally in hostile_checkpoints.run(tmp_path, 60, 0).items():
+        assert not tally.failures, (kind, tally.failures[:3])
+        assert tally.refused + tally.other > 0, kind
+        assert tally.same > 0, kind  # what is damaged is done again
 
 
 def test_mutated_images(tmp_path):
