@@ -72,6 +72,13 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
     help="Power of the pair factors; 1 is the paper.",
 )
 @click.option(
+    "--pair-reference",
+    type=click.Choice(["auto", "all", "groups"]),
+    default="auto",
+    show_default=True,
+    help="Count pairs against atoms that are independent in all images, or within each group.",
+)
+@click.option(
     "--n-groups",
     type=click.IntRange(1),
     help="Latent groups of a model; 1 is the paper.  [default: by the number of images]",
@@ -86,7 +93,7 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
 @click.option(
     "--select",
     is_flag=True,
-    help="Try groups and pair exponents, and take those whose draws are nearest to images set aside.",
+    help="Try groups and pairs, and take the settings whose draws are nearest to images set aside.",
 )
 @click.option(
     "--paper",
@@ -148,7 +155,7 @@ def fit(source: str, output: str, **options: Any) -> None:
     if options["paper"]:
         _check_options("--paper", _OF_THE_PAPER)
     if options["select"]:
-        _check_options("--select", ("n_groups", "pair_exponent"))
+        _check_options("--select", ("n_groups", "pair_exponent", "pair_reference"))
     checkpoint = options["checkpoint"]
     if options["cluster"] and not checkpoint:
         raise click.UsageError("--cluster needs --checkpoint DIR, a folder that the workers see as well")
@@ -197,7 +204,7 @@ def fit(source: str, output: str, **options: Any) -> None:
 
 _ENOUGH = 100_000  # images to select settings on
 _OF_THE_PAPER = (
-    "smoothing", "pair_exponent", "min_count", "mean", "tone", "n_groups", "prior_strength", "draw", "select",
+    "smoothing", "pair_exponent", "pair_reference", "min_count", "mean", "tone", "n_groups", "prior_strength", "draw", "select",
 )  # fmt: skip
 
 
@@ -246,7 +253,7 @@ def make_generator(options: dict[str, Any], seed: int) -> Any:
         return SparseImageGenerator.paper(dictionary, **chosen("per_class"), **shared)
     return SparseImageGenerator(
         dictionary,
-        MarkovSupports(**chosen("smoothing", "pair_exponent", "min_count", "burn_in")),
+        MarkovSupports(**chosen("smoothing", "pair_exponent", "pair_reference", "min_count", "burn_in")),
         GaussianCoefficients(**chosen("prior_strength", "draw")),
         **chosen("mean", "tone", "n_groups", "per_class"),
         **shared,

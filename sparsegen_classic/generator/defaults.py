@@ -11,8 +11,6 @@ from sparsegen_classic.coefficients import GaussianCoefficients
 from sparsegen_classic.dictionary import KSVD
 from sparsegen_classic.support import MarkovSupports
 
-_MOST_ATOMS_WITH_GROUPS = 16
-
 
 def default_n_components(n_images: int) -> int:
     """Return one atom for eight images, up to 800, but never less than 2.5 sqrt(n_images)."""
@@ -24,15 +22,8 @@ def default_n_nonzero_coefs(n_features: int) -> int:
     return max(5, round(0.43 * np.sqrt(n_features)))
 
 
-def default_n_groups(n_images: int, n_nonzero_coefs: int | None) -> int:
-    """Return one group for 60 images, at most 200; one alone where an image has more than 16 atoms.
-
-    Pairs are counted over all groups, so that what goes together because it is of one group counts there and
-    in every one of k (k - 1) / 2 pairs. Few atoms are the clearer for it; with many the network falls onto
-    its modes.
-    """
-    if n_nonzero_coefs is not None and n_nonzero_coefs > _MOST_ATOMS_WITH_GROUPS:
-        return 1
+def default_n_groups(n_images: int) -> int:
+    """Return one group for 60 images, at most 200."""
     return min(max(1, round(n_images / 60)), 200)
 
 

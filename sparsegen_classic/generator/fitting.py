@@ -175,9 +175,9 @@ def fit_codes(
     ``n_groups`` families of images become the latent groups; None is their default number, or what
     ``supports`` finds by itself if it is made for that.
     """
-    dictionary, supports, coefficients = parts
+    _, supports, coefficients = parts
     if n_groups is None and supports.get_params().get("n_groups") == 1:
-        n_groups = default_n_groups(len(images), dictionary.get_params().get("n_nonzero_coefs"))
+        n_groups = default_n_groups(len(images))
     groups = None
     if n_groups is not None:
         check_integer("n_groups", n_groups, 1, len(images), "each needs an image")

@@ -92,8 +92,8 @@ class SparseImageGenerator(BaseEstimator):
     With ``n`` images (in the smallest class) of ``n_features`` values, the default dictionary has ``n / 8``
     atoms, at least ``2.5 sqrt(n)`` and at most 800 unless that is more; an image has
     ``0.43 sqrt(n_features)`` of them, at least 5 (12 for MNIST, 28 for 64x64 faces); and there is a group for
-    60 images, at most 200, but only one where an image has more than 16 atoms. The rule and ``pair_exponent``
-    were chosen by samples, on MNIST, faces and colour images; :func:`select_settings` chooses for yours.
+    60 images, at most 200. Rule and ``pair_exponent`` were chosen by samples, on MNIST, faces and colour
+    images; :func:`select_settings` chooses for yours.
 
     References
     ----------
