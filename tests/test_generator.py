@@ -297,12 +297,11 @@ def test_tone_gives_reconstructions_the_pixels_of_the_images(digits):
     assert ((rebuilt - digits.images[:600]) ** 2).mean() < 0.7 * digits.images[:600].var()
 
 
-def test_images_of_many_atoms_have_one_group_by_default(digits):
-    for k, n_groups in ((16, 5), (17, 1)):
-        generator = SparseImageGenerator(KSVD(40, n_nonzero_coefs=k, max_iter=1), random_state=0)
-        assert generator.fit(digits.images[:300]).summary()["n_groups"] == [n_groups]
-    generator.set_params(n_groups=3).fit(digits.images[:300])
-    assert generator.summary()["n_groups"] == [3]
+def test_a_group_for_sixty_images_by_default(digits):
+    images = digits.images[:600]
+    for k in (5, 20):
+        generator = SparseImageGenerator(KSVD(40, n_nonzero_coefs=k, max_iter=1), random_state=0).fit(images)
+        assert generator.summary()["n_groups"] == [10]
 
 
 def test_encode_is_the_code_of_the_class(digits, per_class):

@@ -204,8 +204,9 @@ def fit(source: str, output: str, **options: Any) -> None:
 
 _ENOUGH = 100_000  # images to select settings on
 _OF_THE_PAPER = (
-    "smoothing", "pair_exponent", "pair_reference", "min_count", "mean", "tone", "n_groups", "prior_strength", "draw", "select",
-)  # fmt: skip
+    *("smoothing", "pair_exponent", "pair_reference", "min_count", "mean", "tone", "n_groups"),
+    *("prior_strength", "draw", "select"),
+)
 
 
 def _check_options(flag: str, fixed: tuple[str, ...]) -> None:
