@@ -42,7 +42,7 @@ SIDEWAYS = {
     ("plots_encoder", "reports"),
     ("plots_crosscheck", "reports"),
 }
-HEAVY = ("matplotlib", "pgmpy", "torch", "jax", "onnx", "onnxruntime", "dask")
+HEAVY = ("matplotlib", "pgmpy", "torch", "jax", "onnx", "onnxruntime", "dask", "distributed")
 WANTS_TORCH = "neural"  # the one room that nobody enters without wanting torch
 
 
