@@ -80,6 +80,12 @@ def _check_ksvd(model: KSVD) -> None:
     if hasattr(model, "_stream"):
         check_integer("n_seen_", model.n_seen_, 0)
         _check_stream(model._stream, len(atoms), atoms.shape[1])
+        if getattr(model, "_pending_weights", None) is not None:
+            weights, counts = model._pending_weights
+            pending = model._stream[5]
+            if weights is not None:
+                _array("_pending_weights", weights, pending.shape, low=0)
+            _array("_pending_weights", counts, pending.shape[:1], low=0)
 
 
 def _check_stream(stream: Any, n_components: int, n_features: int) -> None:

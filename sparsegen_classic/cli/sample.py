@@ -106,10 +106,9 @@ def _save_neighbours(images: Any, references: Any, path: Any, options: dict[str,
     import numpy as np
 
     from sparsegen_classic import nearest_images
-    from sparsegen_classic._rows import Rows
     from sparsegen_classic.plots import plot_neighbours, save_figure
 
-    nearest, distances = nearest_images(images, Rows(references), n_jobs=options["jobs"])
+    nearest, distances = nearest_images(images, references, n_jobs=options["jobs"])
     ax = plot_neighbours(images[:_SHOWN], references[nearest[:_SHOWN]])
     save_figure(ax, path, overwrite=options["force"])
     return {

@@ -25,7 +25,8 @@ from sparsegen_classic.generator.sources import check_images, open_stages
 from sparsegen_classic.images import ImageStore, apply_tone
 from sparsegen_classic.support import MarkovSupports
 
-_BLOCK = 1024  # images drawn between two steps of the progress bar
+_BLOCK = 1024  # images that are coded, or whose supports are drawn, at a time
+_FEW = 128  # whose coefficients are drawn between two steps of the progress bar
 
 
 class SparseImageGenerator(BaseEstimator):
@@ -269,7 +270,7 @@ class SparseImageGenerator(BaseEstimator):
             return part.sample(supports[rows], own, groups=groups[rows])
 
         supports = self._per_model(model_of, draw_supports, "supports")
-        codes = self._per_model(model_of, draw_coefficients, "coefficients")
+        codes = self._per_model(model_of, draw_coefficients, "coefficients", _FEW)
         in_training = np.zeros(len(generators), bool)
         for model in np.unique(model_of):
             here = np.flatnonzero(model_of == model)
@@ -359,14 +360,15 @@ class SparseImageGenerator(BaseEstimator):
         model_of: NDArray[np.intp],
         make: Callable[[int, NDArray[np.intp]], sparse.csr_array],
         what: str,
+        size: int = _BLOCK,
     ) -> sparse.csr_array:
         """Make the codes of the rows of each model block by block, and put them back in order."""
         rows, made = [], []
         with self._progress(len(model_of), what, "image") as bar:
             for model in np.unique(model_of):
                 here = np.flatnonzero(model_of == model)
-                for start in range(0, len(here), _BLOCK):
-                    block = here[start : start + _BLOCK]
+                for start in range(0, len(here), size):
+                    block = here[start : start + size]
                     rows.append(block)
                     made.append(make(int(model), block))
                     bar.update(len(block))

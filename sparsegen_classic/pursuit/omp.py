@@ -195,7 +195,7 @@ def code_block(
     positive: bool = False,
 ) -> int:
     """Run the kernel on one block, given its correlations; arguments as in ``_kernels.omp.omp_block``."""
-    floor = _floor(alpha.dtype)
+    alpha, floor = np.ascontiguousarray(alpha), _floor(alpha.dtype)
     if positive:
         return nn_omp_block(alpha, gram, energy, tol, x, components, floor, indices, coefficients)
     given = gram, energy, tol, x, components, floor, indices, coefficients

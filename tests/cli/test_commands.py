@@ -292,7 +292,7 @@ def test_select_reports_its_table_and_fits_with_the_winner(tmp_path):
     arguments = ("fit", tmp_path / "some.npz", "--n-components", 20, "--seed", 1, "--select")
     code, out, err = run(*arguments, "-o", tmp_path / "a.npz", "--json")
     assert code == 0
-    assert "pair_exponent=0.3" in err
+    assert "pair_exponent=0.2, pair_reference=groups" in err
     assert "chosen: n_groups=" in err
     selected = json.loads(out)["selected"]
     model = load_model(tmp_path / "a.npz")
