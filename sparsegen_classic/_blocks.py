@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sparsegen_classic._files import atomic_write
 from sparsegen_classic._parallel import for_blocks, map_blocks
 
-_NAME = re.compile(r"(\d{8})-(\d)-([0-9a-f]{32})\.npy")
+_NAME = re.compile(r"([0-9]{8})-([0-9])-([0-9a-f]{32})\.npy")
 
 Paths = tuple[Path, ...]  # of the arrays of one block
 

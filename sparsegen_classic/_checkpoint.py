@@ -58,7 +58,7 @@ class Stages:
         arrays: dict[str, np.ndarray] = {}
         node = encode(state, arrays, "state", classes or {})
         with writing_kept(self.path(f"{name}.npz")) as file:
-            write_state(file, {"state": node}, arrays, compress=False)
+            write_state(file, {"stage": name, "state": node}, arrays, compress=False)
 
     def load(self, name: str, classes: Classes | None = None) -> Any:
         """Return what was saved; None if nothing was, or, with a warning, if that is damaged."""
@@ -74,7 +74,20 @@ class Stages:
     def follow(self, name: str, steps: Callable[[Any], Iterable[Any]]) -> None:
         """Go through ``steps(last saved state)`` and save, as often as is cheap, the states that come."""
         last, cost = time.monotonic(), 0.0
-        for state in steps(self.load(name)):
+        begun = self.load(name)
+        following = iter(steps(begun))
+        while True:
+            try:
+                state = next(following, None)
+            except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+                if begun is None:
+                    raise
+                raise CheckpointError(
+                    f"{self.path(name)}.npz does not lead on ({error}); remove it, and run the same again"
+                ) from error
+            if state is None:
+                return
+            begun = None
             start = time.monotonic()
             if start - last > cost / _SHARE:
                 self.save(name, state)
@@ -141,6 +154,8 @@ def load_saved(path: str | os.PathLike[str], classes: Classes | None = None) -> 
     """Return what :meth:`Checkpoint.save` wrote to a file, or raise an ArchiveError."""
     with open_archive(path) as archive:
         header, arrays = read_state(archive)
+        if header.get("stage") != Path(path).stem:
+            raise ArchiveError(f"it is of another stage, {header.get('stage')!r:.80}")
         return decode(header["state"], arrays, classes or {})
 
 
@@ -151,7 +166,7 @@ def read_work(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
         work = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); remove the folder to begin anew") from error
     if not isinstance(work, dict):
         raise CheckpointError(f"{path} is no description of work; give another folder")

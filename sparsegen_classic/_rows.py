@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen_classic._archive import read_npy_header
+from sparsegen_classic._archive import ArchiveError, read_npy_header
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,13 @@ class ArrayFile:
     def open_npy(cls, path: str | Path) -> ArrayFile:
         """Return the array of a ``.npy`` file; only its header is read."""
         path = Path(path).resolve()
-        return cls(path, *read_npy_header(path))
+        try:
+            offset, shape, dtype = read_npy_header(path)
+            if not shape:
+                raise ArchiveError("it is a single value")
+        except ArchiveError as error:
+            raise ArchiveError(f"{path} cannot be read row by row: {error}") from error
+        return cls(path, offset, shape, dtype)
 
     @classmethod
     def of_memmap(cls, array: np.memmap) -> ArrayFile | None:

@@ -155,7 +155,7 @@ def _move(folder, path, data, rng):
 
 
 _MUTATIONS = {"damaged": _damage, "forged": _forge, "wicked": _wicked, "moved": _move}
-KINDS = ("damaged",)  # the others need a fit that refuses forged codes
+KINDS = tuple(_MUTATIONS)
 
 
 def run(folder, n_folders, seed):

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sparsegen_classic._archive import check_compressed
 from sparsegen_classic._blocks import Paths, fill_blocks, writing_kept
-from sparsegen_classic._checkpoint import Stages
+from sparsegen_classic._checkpoint import CheckpointError, Stages
 from sparsegen_classic._parallel import map_blocks
 from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._rows import ArrayFile, Rows
@@ -55,6 +56,8 @@ def fit_models(
         seeds = seed_sequence(generator.random_state).generate_state(len(members))
         if stages is not None:
             stages.save("seeds", seeds)
+    if np.shape(seeds) != (len(members),) or np.asarray(seeds).dtype != np.uint32:
+        raise CheckpointError("the seeds in the checkpoint are not of this fit; begin in a new folder")
     fitting = Fitting(
         source,
         members,
@@ -151,20 +154,32 @@ def code_images(
     if stages is None:
         blocks = list(map_blocks(*given))
         sizes, indices, values = (np.concatenate(part) for part in zip(*blocks, strict=True))
-    else:
-        function, *others = given
-        files = fill_blocks(stages.path("codes"), function, 3, *others)
+        return _assembled(sizes, indices, values, len(images), dictionary)
+    function, *others = given
+    files = fill_blocks(stages.path("codes"), function, 3, *others)
+    try:
         sizes = np.concatenate([ArrayFile.open_npy(paths[0])[:] for paths in files])
         indices, values = (
             _joined(stages.path(f"{name}.npy"), files, i)
             for i, name in enumerate(("atoms", "coefficients"), 1)
         )
+        codes = _assembled(sizes, indices, values, len(images), dictionary)
+        check_compressed(codes.data, codes.indices, codes.indptr, codes.shape)
+    except ValueError as error:
+        raise CheckpointError(
+            f"the codes in {stages.path('codes')} do not fit together ({error}); remove that folder, and run "
+            "the same again"
+        ) from error
+    return codes
+
+
+def _assembled(
+    sizes: NDArray, indices: NDArray, values: NDArray, n: int, dictionary: Any
+) -> sparse.csr_array:
     indptr = np.concatenate([[0], np.cumsum(sizes)])
     integer = np.int32 if indptr[-1] < 2**31 else np.int64
-    shape = len(images), len(dictionary.components_)
-    return sparse.csr_array(
-        (values, indices.astype(integer, copy=False), indptr.astype(integer)), shape=shape
-    )
+    parts = values, indices.astype(integer, copy=False), indptr.astype(integer)
+    return sparse.csr_array(parts, shape=(n, len(dictionary.components_)))
 
 
 def fit_codes(

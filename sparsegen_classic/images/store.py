@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sparsegen_classic._blocks import Paths, fill_blocks
-from sparsegen_classic._checkpoint import Checkpoint
+from sparsegen_classic._checkpoint import Checkpoint, CheckpointError
 from sparsegen_classic._files import atomic_write
 from sparsegen_classic._rows import ArrayFile, as_source
 from sparsegen_classic._validation import check_choice
@@ -31,6 +31,7 @@ from sparsegen_classic.images.idx import is_idx
 from sparsegen_classic.images.pixels import PixelRules
 
 _BLOCK = 1024  # images a file
+_KINDS = {(ndim, np.dtype(dtype).str) for ndim in (3, 4) for dtype in (np.uint8, np.float32)}
 
 
 def store_images(
@@ -166,6 +167,9 @@ class ImageStore:
         self._files = [file for file in files if len(file)]
         self._starts = np.cumsum([0, *(len(file) for file in self._files)])
         shapes = [file.shape[1:] for file in self._files]
+        kinds = {(len(file.shape), file.dtype.str) for file in self._files}
+        if not kinds <= _KINDS or (names is None and len(set(shapes)) > 1):
+            raise CheckpointError(f"the blocks in {folder} do not fit together; remove that folder")
         for number, shape in enumerate(shapes):
             if self.paths and shape != shapes[0]:
                 check_one_size(self.paths[0], shapes[0], self.paths[self._starts[number]], shape)
