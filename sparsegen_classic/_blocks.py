@@ -94,6 +94,13 @@ def finished_blocks(folder: Path, n_arrays: int, n_jobs: int | None = None) -> d
     return {number: tuple(parts.values()) for number, parts in blocks.items() if len(parts) == n_arrays}
 
 
+def remove_blocks(folder: Path, numbers: set[int]) -> None:
+    """Remove the files of blocks, which are not done then."""
+    for path in folder.glob("*.npy"):
+        if _NAME.fullmatch(path.name) and int(path.name[:8]) in numbers:
+            path.unlink()
+
+
 def remove_partial(folder: Path) -> None:
     """Remove what a writer that was killed has left."""
     for path in folder.glob("**/.*.partial"):

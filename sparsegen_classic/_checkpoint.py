@@ -186,6 +186,7 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         if isinstance(there, dict) and isinstance(here, dict) and there != here:
             return f"{key}, {_difference(there, here)}"
         if there != here:
+            there, here = (it.get("class", "given") if isinstance(it, dict) else it for it in (there, here))
             return f"{key} is {there!r} there and {here!r} here"
     return "nothing"
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sparsegen_classic._blocks import Paths, fill_blocks
+from sparsegen_classic._blocks import Paths, fill_blocks, remove_blocks
 from sparsegen_classic._checkpoint import Checkpoint, CheckpointError
 from sparsegen_classic._files import atomic_write
 from sparsegen_classic._rows import ArrayFile, as_source
@@ -49,7 +50,7 @@ def store_images(
     """Decode images once into a folder, where they are read from when they are asked for.
 
     Memory holds a block of 1,024 images for each job. What is in the folder already is not done again: an
-    interrupted call is repeated, a finished one returns at once.
+    interrupted call is repeated, also after files were repaired or removed; a finished one returns at once.
 
     Parameters
     ----------
@@ -74,8 +75,8 @@ def store_images(
     Raises
     ------
     CheckpointError
-        If the folder holds something else, or a store of another source (files are told by name, size and
-        date) or of other parameters.
+        If the folder holds something else, or a store of another source, of other parameters, or of files
+        that have another name, size or date now.
     ValueError, OSError
         As for :func:`open_images`, and if the disk is full; what was done is kept.
 
@@ -92,22 +93,26 @@ def store_images(
     rules = PixelRules(mode, size, fit, background)
     check_choice("errors", errors, ("raise", "skip", "warn"))
     array, files = _open_source(source)
-    about = _fingerprint(source, array, files)
-    work = {"work": "images", "rules": asdict(rules), "errors": errors, "source": about}
-    n = len(files if array is None else array)
+    origin: Any = array or files
+    listing = _list_blocks(source, origin)
+    where = Path(source).resolve() if array is None else array.path  # type: ignore[arg-type]
+    work = {"work": "images", "rules": asdict(rules), "errors": errors, "source": str(where)}
     with Checkpoint(folder, work) as checkpoint:
-        if array is None and not checkpoint.path("files.npy").exists():
-            with atomic_write(checkpoint.path("files.npy")) as file:
+        place = checkpoint.path("blocks")
+        _forget_what_changed(checkpoint, place, listing)
+        if files:
+            with atomic_write(checkpoint.path("files.npy"), overwrite=True) as file:
                 np.save(file, np.array([os.fspath(path) for path in files]))
-        origin = array or ArrayFile.open_npy(checkpoint.path("files.npy"))
-        with tqdm(total=n, desc="storing images", unit="image", disable=not verbose or None) as bar:
-            given = origin, rules, errors
-            place = checkpoint.path("blocks")
-            blocks = fill_blocks(place, _read, 2, n, _BLOCK, n_jobs, *given, step=bar.update)
-    store = ImageStore(Path(folder).resolve(), blocks, str(about["digest"]), files or None, str(source))
+        readable = array or ArrayFile.open_npy(checkpoint.path("files.npy"))
+        with tqdm(total=len(origin), desc="storing images", unit="image", disable=not verbose or None) as bar:
+            given = readable, rules, errors
+            blocks = fill_blocks(place, _read, 2, len(origin), _BLOCK, n_jobs, *given, step=bar.update)
+        checkpoint.save("listing", {"blocks": listing, "finished": True})
+    fingerprint = hashlib.sha256("".join(listing).encode()).hexdigest()
+    store = ImageStore(Path(folder).resolve(), blocks, fingerprint, files or None, str(source))
     if files:
-        left_out = store.skipped
-        report_left_out(Path(str(source)), n, left_out, [], errors)
+        cut = [files[number] for number, is_cut in store._kept if is_cut]
+        report_left_out(where, len(files), store.skipped, cut, errors)
     return store
 
 
@@ -178,7 +183,7 @@ class ImageStore:
     @cached_property
     def paths(self) -> list[Path] | None:
         """The file of each image."""
-        return None if self._names is None else [self._names[i] for i in self._kept]
+        return None if self._names is None else [self._names[i] for i in self._kept[:, 0]]
 
     @cached_property
     def labels(self) -> NDArray[np.str_] | None:
@@ -190,7 +195,7 @@ class ImageStore:
         """Files left out."""
         if self._names is None:
             return []
-        left_out = np.setdiff1d(np.arange(len(self._names)), self._kept)
+        left_out = np.setdiff1d(np.arange(len(self._names)), self._kept[:, 0])
         return [(self._names[i], "it could not be read") for i in left_out]
 
     @cached_property
@@ -237,23 +242,44 @@ def _open_source(source: Any) -> tuple[ArrayFile | None, list[Path]]:
     )
 
 
-def _fingerprint(source: Any, array: ArrayFile | None, files: list[Path]) -> dict[str, Any]:
-    """Tell the files by their names, sizes and dates, as they are now."""
-    digest = hashlib.sha256(repr(array and (array.offset, array.shape, str(array.dtype))).encode())
-    for path in files or [array.path]:  # type: ignore[union-attr]
-        about = path.stat()
-        name = path.relative_to(Path(source).resolve()) if files else path.name
-        digest.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
-    return {"number of images": len(files or array), "digest": digest.hexdigest()}  # type: ignore[arg-type]
+def _list_blocks(source: Any, origin: Any) -> list[str]:
+    """Return a digest of each block: names, sizes and dates of its files, as they are now."""
+    if isinstance(origin, ArrayFile):
+        about = origin.path.stat()
+        kind = origin.offset, origin.shape, str(origin.dtype), about.st_size, about.st_mtime_ns
+        lines = [repr(kind)] * len(origin)
+    else:
+        root, stats = Path(source).resolve(), [(path, path.stat()) for path in origin]
+        lines = [f"{path.relative_to(root)}\0{it.st_size}\0{it.st_mtime_ns}" for path, it in stats]
+    blocks = ("\0".join(lines[start : start + _BLOCK]) for start in range(0, len(lines), _BLOCK))
+    return [hashlib.sha256(block.encode()).hexdigest() for block in blocks]
+
+
+def _forget_what_changed(checkpoint: Checkpoint, place: Path, listing: list[str]) -> None:
+    """Drop the blocks whose files are others than before; a store that was finished stays as it is."""
+    before = checkpoint.load("listing") or {"blocks": [], "finished": False}
+    if before["blocks"] == listing:
+        return
+    if before["finished"]:
+        raise CheckpointError(
+            f"the images in {checkpoint.folder} were made from other files, some have another name, size or "
+            "date now; remove that folder to read them again, or give another"
+        )
+    pairs = zip_longest(before["blocks"], listing)
+    remove_blocks(place, {number for number, (old, new) in enumerate(pairs) if old != new})
+    checkpoint.save("listing", {"blocks": listing, "finished": False})
 
 
 def _read(block: slice, origin: ArrayFile, rules: PixelRules, errors: str) -> tuple[NDArray[Any], ...]:
-    """Return a block of images, in bytes if they lose nothing, and which of the block they are."""
+    """Return images, in bytes if that loses nothing, and their numbers with whether 8 of 16 bits are left."""
     raw = origin[block]
     if raw.dtype.kind == "U":
-        images, kept, _, _ = read_block([Path(name) for name in raw], rules, errors)
+        files = [Path(name) for name in raw]
+        images, kept, _, cut = read_block(files, rules, errors)
+        is_cut = np.isin(kept, [files.index(path) for path in cut])
     else:
         images, kept = convert_array(f"images of {origin.path}", raw, rules), np.arange(len(raw))
+        is_cut = np.zeros(len(raw), bool)
     levels = np.rint(images * 255).astype(np.uint8)
     exact = np.array_equal(levels / np.float32(255), images)
-    return (levels if exact else images), block.start + kept
+    return (levels if exact else images), np.column_stack([block.start + kept, is_cut])

@@ -1,6 +1,5 @@
 """Image stores: what is read from them is what open_images reads; interrupted, damaged, refused."""
 
-import os
 import pickle
 
 import joblib
@@ -87,9 +86,10 @@ def test_interrupted_it_goes_on(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut"])
-def test_a_file_that_goes_away_is_named_and_can_come_back(folder, tmp_path, harm):
+@pytest.mark.parametrize("way", ["repaired", "removed"])
+def test_a_file_that_goes_away_is_named_and_the_rest_goes_on(folder, tmp_path, harm, way):
     victim = sorted(folder.rglob("*.png"))[6]
-    content, date = victim.read_bytes(), victim.stat().st_mtime_ns
+    content = victim.read_bytes()
     read, lost = module.read_block, []
 
     def losing(files, *rules):
@@ -102,9 +102,16 @@ def test_a_file_that_goes_away_is_named_and_can_come_back(folder, tmp_path, harm
         with pytest.raises(ValueError, match=f"{victim.name} cannot be read as an image"):
             store_images(folder, tmp_path / "store")
     assert lost
-    victim.write_bytes(content)
-    os.utime(victim, ns=(date, date))
-    np.testing.assert_array_equal(store_images(folder, tmp_path / "store")[:], open_images(folder).images)
+    done = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store" / "blocks").iterdir()}
+    assert done
+    if way == "repaired":
+        victim.write_bytes(content)
+    else:
+        victim.unlink(missing_ok=True)
+    store = store_images(folder, tmp_path / "store")
+    np.testing.assert_array_equal(store[:], open_images(folder).images)
+    first = sorted(store.folder.glob("blocks/*.npy"))[0]
+    assert first.stat().st_mtime_ns == done[first.name]  # blocks before it are not done again
 
 
 def test_files_that_cannot_be_read_are_left_out(folder, tmp_path):
@@ -117,6 +124,16 @@ def test_files_that_cannot_be_read_are_left_out(folder, tmp_path):
     assert [path for path, _ in store.skipped] == [path for path, _ in opened.skipped]
     assert store.paths == opened.paths
     np.testing.assert_array_equal(store[:], opened.images)
+
+
+def test_files_cut_to_8_bits_are_warned_of(folder, tmp_path):
+    deep = np.zeros((12, 9, 3), np.uint16)
+    deep[..., 0] = 40000
+    path = folder / "b" / "deep.ppm"
+    path.write_bytes(b"P6 9 12 65535\n" + deep.astype(">u2").tobytes())
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="1 of 12 files hold 16 bits per channel"):
+            store_images(folder, tmp_path / "store", mode="RGB")
 
 
 def test_mixed_sizes_in_different_blocks_are_named(folder, tmp_path):
@@ -132,7 +149,7 @@ def test_another_source_is_refused(folder, tmp_path):
     with pytest.raises(CheckpointError, match="rules, mode is 'L' there and 'RGB' here"):
         store_images(folder, tmp_path / "store", mode="RGB")
     (folder / "a" / "00.png").touch()
-    with pytest.raises(CheckpointError, match="source, digest is"):
+    with pytest.raises(CheckpointError, match="some have another name, size or date now; remove that folder"):
         store_images(folder, tmp_path / "store")
 
 
