@@ -10,8 +10,9 @@ from joblib import effective_n_jobs
 
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.generator.defaults import make_parts
+from sparsegen_classic.images.families import SOME
 
-_PROCESS = 2.5e8  # bytes of an interpreter with all libraries, compiled kernels included
+_PROCESS = 3e8  # bytes of an interpreter with all libraries, compiled kernels included
 _BLOCK, _BATCH = 2048, 512
 
 
@@ -84,10 +85,12 @@ def plan_memory(
     learning = 4.0 * atoms * width * (12 if by_blocks else 3) + 4.0 * n * width * (not by_blocks)
     dictionary_size = 2 * 4.0 * atoms * width
     codes, tables = 8.0 * entries, 8.0 * (2 * atoms) ** 2
+    grouped = 4 * 4.0 * min(n, SOME) * width  # the images that tell the components of groups
     stages = {
         "looking": base + block,
         "dictionary": base + learning + 6 * 4.0 * _BATCH * width,
         "coding": base + dictionary_size + block + 4.0 * _BLOCK * atoms * n_jobs + codes,
+        "groups": base + dictionary_size + codes + (0.0 if generator.n_groups == 1 else grouped),
         "supports": base + dictionary_size + 4 * codes + 5 * tables,
         "coefficients": base + dictionary_size + 2 * tables + 5 * codes,
     }

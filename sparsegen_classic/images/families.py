@@ -11,7 +11,7 @@ from sparsegen_classic._parallel import single_threaded_blas, single_threaded_op
 from sparsegen_classic._rows import Rows
 
 _DIMENSIONS, _ITERATIONS = 50, 30
-_SOME, _BLOCK = 20_000, 2048  # rows that tell the components; rows projected at a time
+SOME, _BLOCK = 20_000, 2048  # rows that tell the components; rows projected at a time
 
 
 def group_images(rows: NDArray[np.floating] | Rows, n_groups: int, random_state: int = 0) -> NDArray[np.intp]:
@@ -43,7 +43,7 @@ def group_images(rows: NDArray[np.floating] | Rows, n_groups: int, random_state:
         n_groups = _n_different(rows, n_groups)
     if n_groups == 1:
         return np.zeros(len(rows), np.intp)
-    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SOME)).astype(int)]
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), SOME)).astype(int)]
     with single_threaded_blas(), single_threaded_openmp():  # threads would add up in any order
         components = PCA(min(_DIMENSIONS, *some.shape), svd_solver="randomized", random_state=random_state)
         reduced = components.fit_transform(some)

@@ -1,6 +1,7 @@
 """``fit`` with checkpoint, memory and cluster, as a user calls it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sparsegen_classic import SparseImageGenerator, open_images, save_images
+from sparsegen_classic import SparseImageGenerator, Trainlets, open_images, plan_memory, save_images
 from sparsegen_classic.cli import main
 
 SIZES = ["--dictionary", "trainlets", "--n-components", "20", "--n-nonzero-coefs", "4", "--max-iter", "2"]
@@ -143,3 +144,31 @@ def test_ctrl_c_and_the_same_again(photos, tmp_path):
 def test_a_cluster_needs_a_checkpoint(photos, tmp_path):
     result = run("fit", photos, "-o", tmp_path / "a.npz", "--cluster", "tcp://127.0.0.1:1", code=2)
     assert "--cluster needs --checkpoint DIR" in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs the usage of a child process")
+def test_the_plan_is_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "many.npy", rng.integers(0, 256, (6000, 8, 8), np.uint8).repeat(8, 1).repeat(8, 2))
+    sizes = [
+        "--dictionary",
+        "trainlets",
+        "--n-components",
+        "150",
+        "--n-nonzero-coefs",
+        "8",
+        "--max-iter",
+        "1",
+    ]
+    command = [sys.executable, "-m", "sparsegen_classic", "fit", tmp_path / "many.npy", *sizes]
+    arguments = [*command, "-o", tmp_path / "a.npz", "--checkpoint", tmp_path / "work", "--seed", "0", "-q"]
+    process = subprocess.Popen([str(argument) for argument in arguments])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    dictionary = Trainlets(150, n_nonzero_coefs=8, max_iter=1)
+    generator = SparseImageGenerator(dictionary, n_jobs=-1)
+    plan = plan_memory(generator, 6000, (64, 64), in_memory=False)
+    kilo = 1 if sys.platform == "darwin" else 1024
+    assert usage.ru_maxrss * kilo < 1.1 * plan.peak
+    assert plan.peak < plan_memory(generator, 6000, (64, 64)).peak
