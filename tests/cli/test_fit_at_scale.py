@@ -75,17 +75,9 @@ def test_memory_is_honoured(photos, tmp_path):
 
 def test_batch_ksvd_is_told_to_learn_by_blocks(tmp_path):
     np.save(tmp_path / "many.npy", np.zeros((20000, 64, 64), np.uint8))
-    command = [
-        "fit",
-        tmp_path / "many.npy",
-        "--n-components",
-        50,
-        "-o",
-        tmp_path / "a.npz",
-        "--memory",
-        "700MB",
-    ]
-    assert "learn by blocks (--dictionary trainlets, or --online)" in run(*command, code=1).stderr
+    sizes = ["--n-components", 50, "--n-groups", 1, "--memory", "900MB"]
+    result = run("fit", tmp_path / "many.npy", *sizes, "-o", tmp_path / "a.npz", code=1)
+    assert "learn by blocks (--dictionary trainlets, or --online)" in result.stderr
 
 
 def test_sources_that_stay_in_memory_have_checkpoints_too(tmp_path):
