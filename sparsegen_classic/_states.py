@@ -18,6 +18,7 @@ from sparsegen_classic._validation import check_real
 
 Arrays = dict[str, np.ndarray]
 Classes = Mapping[str, type[BaseEstimator]]
+_HOW = ("n_jobs", "verbose")  # it was computed, which is no part of what it is
 _STATE_NAME = re.compile(r"_?[a-z][a-z0-9_]*_?")
 
 
@@ -45,6 +46,7 @@ def encode(value: Any, arrays: Arrays, name: str, classes: Classes) -> Any:
     if isinstance(value, BaseEstimator) and type(value).__name__ in classes:
         parameters = value.get_params(deep=False)
         state = {key: item for key, item in sorted(vars(value).items()) if key not in parameters}
+        parameters = {key: item for key, item in parameters.items() if key not in _HOW}
         if not isinstance(parameters.get("random_state"), int):
             parameters.pop("random_state", None)
         return {"class": type(value).__name__} | {

@@ -57,7 +57,8 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str], *, overwrite:
     ----------
     model : estimator of this package
         A SparseImageGenerator, a dictionary (KSVD, Trainlets, ConvDictionaryLearning) or another, fitted or
-        not. A ``random_state`` that is an object instead of an int or None is saved as None.
+        not. A ``random_state`` that is an object instead of an int or None is saved as None; ``n_jobs`` and
+        ``verbose``, which say how it was computed, are not saved.
     path : path
         The file to write; the same model gives the same bytes.
     overwrite : bool, default=False

@@ -42,6 +42,14 @@ def test_disk_or_memory_the_model_is_the_same(photos, tmp_path):
     assert (tmp_path / "again.npz").read_bytes() == wanted
 
 
+def test_jobs_and_quiet_change_no_byte(photos, tmp_path):
+    options = {"a": ["--jobs", 1], "b": ["--jobs", 2], "c": ["--jobs", 2, "--quiet"]}
+    for name, more in options.items():
+        run("fit", photos, *SIZES, "--seed", 1, "-o", tmp_path / f"{name}.npz", *more)
+    first, *others = ((tmp_path / f"{name}.npz").read_bytes() for name in options)
+    assert others == [first, first]
+
+
 def test_the_seed_of_a_checkpoint_is_remembered(photos, tmp_path):
     command = ["fit", photos, *SIZES, "--checkpoint", tmp_path / "work", "--json"]
     seeds = {json.loads(run(*command, "-o", tmp_path / f"{i}.npz").stdout)["seed"] for i in range(2)}
