@@ -198,12 +198,13 @@ def _check_coefficients(model: GaussianCoefficients) -> None:
     _array("sample_weight_", model.sample_weight_, codes.shape[:1], low=0)
     if model.groups_ is not None:
         _array("groups_", model.groups_, codes.shape[:1], "i")
+    state = np.repeat(np.arange(n_states), np.diff(codes.indptr))
+    unseen = np.bincount(state, model.sample_weight_[codes.indices], n_states) == 0
     for moment, low in (("state_means_", -_LARGEST), ("state_variances_", 0)):
         values = getattr(model, moment)
         _only(isinstance(values, np.ndarray) and values.shape == (n_states,), f"{moment} must have states")
         _array(moment, values[~np.isnan(values)], (None,), low=low)
-        unused = np.diff(codes.indptr) == 0
-        _only(bool(np.isnan(values[unused]).all()), f"{moment} must be NaN where no code has the state")
+        _only(np.array_equal(np.isnan(values), unseen), f"{moment} must be NaN where no code has the state")
 
 
 def _check_missing_data(model: MissingDataGaussian) -> None:
