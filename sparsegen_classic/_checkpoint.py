@@ -79,8 +79,8 @@ class Stages:
         while True:
             try:
                 state = next(following, None)
-            except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-                if begun is None:
+            except Exception as error:  # whatever a foreign state leads to
+                if begun is None or isinstance(error, OSError | MemoryError):
                     raise
                 raise CheckpointError(
                     f"{self.path(name)}.npz does not lead on ({error}); remove it, and run the same again"

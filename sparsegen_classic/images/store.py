@@ -258,9 +258,11 @@ def _list_blocks(source: Any, origin: Any) -> list[str]:
 def _forget_what_changed(checkpoint: Checkpoint, place: Path, listing: list[str]) -> None:
     """Drop the blocks whose files are others than before; a store that was finished stays as it is."""
     before = checkpoint.load("listing") or {"blocks": [], "finished": False}
+    if not isinstance(before, dict) or not isinstance(before.get("blocks"), list):
+        raise CheckpointError(f"{checkpoint.folder} has no proper listing; remove that folder")
     if before["blocks"] == listing:
         return
-    if before["finished"]:
+    if before.get("finished"):
         raise CheckpointError(
             f"the images in {checkpoint.folder} were made from other files, some have another name, size or "
             "date now; remove that folder to read them again, or give another"
