@@ -1,12 +1,15 @@
 """Shared fixtures: where the data sets are, and a warm, isolated place for plots."""
 
 import os
+import signal
 from pathlib import Path
 
 import matplotlib
 import pytest
 
 matplotlib.use("Agg")
+# started in the background by a shell, tests ignore Ctrl-C, and so would the commands that they interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
