@@ -35,10 +35,10 @@ def test_mutated_archives(tmp_path):
 
 
 def test_mutated_checkpoints(tmp_path):
-    tallies = hostile_checkpoints.run(tmp_path, 60, 0)
-    for kind, tally in tallies.items():
+    for kind, tally in hostile_checkpoints.run(tmp_path, 120, 0).items():
         assert not tally.failures, (kind, tally.failures[:3])
-    assert sum(tally.refused for tally in tallies.values()) > 5
+        assert tally.refused + tally.other > 0, kind
+        assert tally.same > 0, kind  # what is damaged is done again
 
 
 def test_mutated_images(tmp_path):

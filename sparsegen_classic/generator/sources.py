@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from sparsegen_classic._checkpoint import Checkpoint, Stages
-from sparsegen_classic._parallel import map_blocks, workers_are_remote
+from sparsegen_classic._parallel import workers_are_remote
 from sparsegen_classic._rows import ArrayFile, Rows, as_source
 from sparsegen_classic.images import ImageStore
 
@@ -94,13 +94,9 @@ def _fingerprint(source: Any, y: ArrayLike | None) -> dict[str, Any]:
     if isinstance(source, ImageStore):
         content = source.fingerprint
     else:
-        digest = hashlib.sha256(str(source.dtype).encode())
-        for part in map_blocks(_digest, len(source), _BLOCK, None, Rows(source)):
-            digest.update(part)
+        digest, rows = hashlib.sha256(str(source.dtype).encode()), Rows(source)
+        for start in range(0, len(rows), _BLOCK):  # here: workers would be sent an array in memory
+            digest.update(hashlib.sha256(rows[start : start + _BLOCK].data).digest())
         content = digest.hexdigest()
     about = {"number of images": len(source), "values of an image": prod(source.shape[1:])}
     return about | {"content": content, "labels": labels}
-
-
-def _digest(block: slice, rows: Rows) -> bytes:
-    return hashlib.sha256(rows[block].data).digest()
