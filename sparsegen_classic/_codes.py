@@ -2,7 +2,8 @@
 
 Vaksman and Elad treat an atom and its negative as two atoms. Code entry ``(i, m)`` becomes state ``m`` of
 sample ``i`` if it is positive and state ``n_components + m`` if it is negative, with its magnitude as the
-coefficient. Supports of different sizes share one array, padded with -1.
+coefficient. Supports of different sizes share one array, padded with -1. The way from codes back to samples
+needs no states: ``codes @ components_``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 _ROWS = 4096  # codes taken apart at once
 
@@ -78,3 +81,18 @@ def codes_from_states(
     codes = sparse.csr_array((value, (row, state % n_components)), shape=(len(states), n_components))
     codes.sort_indices()
     return codes
+
+
+class CodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """For estimators that code samples over atoms, the rows of ``components_``."""
+
+    components_: NDArray[np.floating]
+
+    def inverse_transform(self, codes: Any) -> NDArray[np.floating]:
+        """Return the samples (n_samples, n_features) that ``codes`` (sparse or dense) stand for."""
+        check_is_fitted(self)
+        return np.asarray(codes @ self.components_)
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)

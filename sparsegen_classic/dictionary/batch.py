@@ -15,7 +15,7 @@ from sparsegen_classic.dictionary.atom_stage import atom_stage
 from sparsegen_classic.dictionary.atoms import atoms_to_replace, distinct_rows, worst_represented
 from sparsegen_classic.dictionary.online import continued_stream
 from sparsegen_classic.dictionary.samples import Samples
-from sparsegen_classic.dictionary.steps import State, describe_run, generator_at, progress, restore
+from sparsegen_classic.dictionary.steps import Run, State, generator_at, progress
 from sparsegen_classic.pursuit.omp import check_sparsity, omp_arrays
 
 _BLOCK = 1024  # samples a thread takes at a time for the residual
@@ -24,13 +24,13 @@ _KEPT = ("components_", "errors_", "n_iter_", "n_replaced_")
 
 def batch_steps(model: Any, samples: Samples, rule: int, state: State | None) -> Iterator[State]:
     """Fit the model; yield a state after each iteration."""
-    run = describe_run(model, samples.X)
+    run = Run(model, samples.X, _KEPT)
     batch = _Batch(model, samples, rule)
     if state is None:
         rng = np.random.default_rng(seed_sequence(model.random_state))
         start = rng.bit_generator.state
     else:
-        restore(model, state, run, _KEPT)
+        run.restore(state)
         start = state["start"]
         rng = generator_at(start)
     batch.distinct = distinct_rows(batch.X, rng, rule, model.n_jobs)
@@ -44,8 +44,7 @@ def batch_steps(model: Any, samples: Samples, rule: int, state: State | None) ->
         while model.n_iter_ < model.max_iter:
             energy = batch.iterate(rng)
             bar.update()
-            kept = {name: getattr(model, name) for name in _KEPT}
-            yield kept | {"energy": energy, "start": start, "rng": rng.bit_generator.state, "run": run}
+            yield run.state(energy=energy, start=start, rng=rng.bit_generator.state)
     n_batches = max(1, len(batch.X) // model.batch_size)
     model.n_seen_, model._stream = 0, list(continued_stream(model.components_, energy, n_batches))
 

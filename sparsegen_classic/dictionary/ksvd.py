@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sparsegen_classic._codes import CodingMixin
 from sparsegen_classic._kernels.ksvd import FREE, NON_NEGATIVE, ZERO_MEAN
 from sparsegen_classic._validation import check_choice, check_integer, check_real
 from sparsegen_classic.dictionary.atoms import allowed, initial_atoms
@@ -20,7 +21,7 @@ from sparsegen_classic.dictionary.samples import FLOATS, check_entry_weight, che
 from sparsegen_classic.pursuit.omp import orthogonal_mp
 
 
-class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class KSVD(CodingMixin, BaseEstimator):
     """Dictionary learning by K-SVD.
 
     Minimises ``||X - codes @ components_||_F^2`` with at most ``n_nonzero_coefs`` atoms a sample, by turns:
@@ -318,15 +319,6 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             sample_weight=check_entry_weight(entry_weight, X.shape),
             n_jobs=self.n_jobs,
         )
-
-    def inverse_transform(self, codes: Any) -> NDArray[np.floating]:
-        """Return the samples (n_samples, n_features) that ``codes`` (sparse or dense) stand for."""
-        check_is_fitted(self)
-        return np.asarray(codes @ self.components_)
-
-    @property
-    def _n_features_out(self) -> int:
-        return len(self.components_)
 
     def _check_parameters(self) -> int:
         """Check what is not checked where it is used; return the rule for atoms."""

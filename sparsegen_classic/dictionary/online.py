@@ -16,7 +16,7 @@ from sparsegen_classic._kernels.online_ksvd import add_moments, update_atoms_fro
 from sparsegen_classic._random import seed_sequence
 from sparsegen_classic.dictionary.atoms import atoms_to_replace, distinct_rows, worst_represented
 from sparsegen_classic.dictionary.samples import Samples
-from sparsegen_classic.dictionary.steps import Course, State, describe_run, restore
+from sparsegen_classic.dictionary.steps import Course, Run, State
 from sparsegen_classic.pursuit.omp import check_sparsity, omp_arrays
 
 _FADE = 10.0  # after t batches the moments remember the last t / _FADE or so
@@ -123,7 +123,7 @@ def completed(batch: Samples, residual: Any, coefficients: Any) -> tuple[Any, An
 def online_steps(model: Any, samples: Samples, rule: int, state: State | None) -> Iterator[State]:
     """Fit the model in passes over mini-batches; yield a state after each."""
     X = samples.X
-    run = describe_run(model, X)
+    run = Run(model, X, _KEPT)
     if state is None:
         rng = np.random.default_rng(seed_sequence(model.random_state))
         atoms = model._initial_atoms(X, distinct_rows(X, rng, rule, model.n_jobs), rule, rng)
@@ -132,7 +132,7 @@ def online_steps(model: Any, samples: Samples, rule: int, state: State | None) -
         model.components_, model.errors_, model.n_iter_, model.n_replaced_ = atoms, np.empty(0), 0, 0
         course = Course(rng.bit_generator.state)
     else:
-        restore(model, state, run, _KEPT)
+        run.restore(state)
         stream = fresh_stream(X.shape[1], X.dtype, state["seed"])
         stream = stream._replace(**{name: state[name] for name in _MOMENTS})
         model.components_ = stream.atoms.astype(X.dtype)
@@ -144,8 +144,7 @@ def online_steps(model: Any, samples: Samples, rule: int, state: State | None) -
         model.n_replaced_ += learned.n_replaced
         course.record(model, learned.squared_error, learned.weight)
         moments = {name: getattr(stream, name) for name in (*_MOMENTS, "seed")}
-        kept = {name: getattr(model, name) for name in _KEPT}
-        yield kept | moments | {"course": course.state(), "run": run}
+        yield run.state(**moments, course=course.state())
     model.n_seen_, model._stream = 0, list(stream)
 
 

@@ -14,29 +14,35 @@ State = dict[str, Any]  # arrays, ints, floats, None, and dicts of such that JSO
 _NO_MATTER = {"max_iter", "random_state", "n_jobs", "verbose", "warm_start"}  # to what a step does
 
 
-def describe_run(model: BaseEstimator, X: Any) -> State:
-    """Return what may not change between the steps of one run: parameters and the kind of data."""
-    plain = {
-        name: value
-        for name, value in model.get_params().items()
-        if name not in _NO_MATTER and isinstance(value, bool | int | float | str | None)
-    }
-    return plain | {"class": type(model).__name__, "shape of X": list(X.shape), "dtype of X": str(X.dtype)}
+class Run:
+    """A fit in steps: what may not change between them, and which attributes of the model do."""
 
+    def __init__(self, model: BaseEstimator, X: Any, names: tuple[str, ...]):
+        plain = {
+            name: value
+            for name, value in model.get_params().items()
+            if name not in _NO_MATTER and isinstance(value, bool | int | float | str | None)
+        }
+        kind = {"class": type(model).__name__, "shape of X": list(X.shape), "dtype of X": str(X.dtype)}
+        self.model, self.names, self.about = model, names, plain | kind
 
-def restore(model: BaseEstimator, state: State, run: State, names: tuple[str, ...]) -> None:
-    """Give the model those attributes of a state, as copies, if the state is of the same run."""
-    if not isinstance(state, dict) or not {"run", *names} <= state.keys():
-        raise ValueError("state must be None or a dict that learn_steps of the same class yielded")
-    for name in state["run"].keys() & run.keys():
-        if state["run"][name] != run[name]:
-            raise ValueError(
-                f"state is of a run with {name} {state['run'][name]}, but now it is {run[name]}; "
-                "go on with the same parameters and data, or start anew with state=None"
-            )
-    for name in names:
-        value = state[name]
-        setattr(model, name, value.copy() if isinstance(value, np.ndarray) else value)
+    def state(self, **more: Any) -> State:
+        """Return the attributes of the model, what else there is, and of which run they are."""
+        return {name: getattr(self.model, name) for name in self.names} | more | {"run": self.about}
+
+    def restore(self, state: State) -> None:
+        """Give the model the attributes of a state, as copies, if the state is of the same run."""
+        if not isinstance(state, dict) or not {"run", *self.names} <= state.keys():
+            raise ValueError("state must be None or a dict that learn_steps of the same class yielded")
+        for name in state["run"].keys() & self.about.keys():
+            if state["run"][name] != self.about[name]:
+                raise ValueError(
+                    f"state is of a run with {name} {state['run'][name]}, but now it is {self.about[name]}; "
+                    "go on with the same parameters and data, or start anew with state=None"
+                )
+        for name in self.names:
+            value = state[name]
+            setattr(self.model, name, value.copy() if isinstance(value, np.ndarray) else value)
 
 
 def generator_at(position: Mapping[str, Any]) -> np.random.Generator:

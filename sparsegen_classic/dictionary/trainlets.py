@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sparsegen_classic._codes import CodingMixin
 from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._validation import check_choice, check_integer, check_real
 from sparsegen_classic.dictionary.osdl import Learner, start
 from sparsegen_classic.dictionary.samples import FLOATS, check_samples
 from sparsegen_classic.dictionary.sparse_atoms import SparseAtoms
 from sparsegen_classic.dictionary.sparse_omp import correlate, sparse_omp_arrays
-from sparsegen_classic.dictionary.steps import Course, describe_run, progress, restore
+from sparsegen_classic.dictionary.steps import Course, Run, progress
 from sparsegen_classic.dictionary.wavelets import check_image_shape, wavelet_base
 from sparsegen_classic.pursuit.omp import check_sparsity, codes_from_arrays
 
@@ -29,7 +30,7 @@ _KEPT = (
 )
 
 
-class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Trainlets(CodingMixin, BaseEstimator):
     """Online dictionary learning with atoms that are sparse over wavelets (OSDL), for whole images.
 
     The dictionary is ``components_ = atom_codes_ @ Phi^T``: Phi are separable cropped wavelets, fixed and
@@ -199,14 +200,12 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         X : array-like of shape (n_samples, n_features)
             Samples.
         state : dict, default=None
-            What an earlier call yielded for the same data and parameters, maybe in another process: learning
-            goes on from there and ends with the same bits. None starts.
+            What an earlier call yielded, as for :meth:`KSVD.learn_steps`.
 
         Yields
         ------
         state : dict
-            Where learning is after the step: arrays, numbers, None, and dicts of such that JSON can hold.
-            The next step changes the arrays: save or copy them at once.
+            As :meth:`KSVD.learn_steps` yields.
 
         Examples
         --------
@@ -226,19 +225,18 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         X = check_samples(self, X)
         check_integer("max_iter", self.max_iter, 1)
         self._check_parameters()
-        run = describe_run(self, X)
+        run = Run(self, X, _KEPT)
         if state is None:
             rng = np.random.default_rng(seed_sequence(self.random_state))
             start(self, X, rng)
             course = Course(rng.bit_generator.state)
         else:
-            restore(self, state, run, _KEPT)
+            run.restore(state)
             course = Course(**state["course"])
         learner = Learner(self, X.dtype)
         for rows, active in course.batches(self, len(X), learner.draw_active):
             course.record(self, learner.learn(X, rows, active), len(rows) * X.shape[1])
-            kept = {name: getattr(self, name) for name in _KEPT}
-            yield kept | {"course": course.state(), "run": run}
+            yield run.state(course=course.state())
         self._velocity = None  # the momentum of one fit is no concern of a later call
 
     def partial_fit(self, X: Any, y: Any = None) -> Trainlets:
@@ -282,19 +280,10 @@ class Trainlets(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             )
         return codes_from_arrays(indices, coefficients, len(self.components_))
 
-    def inverse_transform(self, codes: Any) -> NDArray[np.floating]:
-        """Return the samples (n_samples, n_features) that ``codes`` (sparse or dense) stand for."""
-        check_is_fitted(self)
-        return np.asarray(codes @ self.components_)
-
     @property
     def atom_codes_(self) -> sparse.csr_array:
         """The atoms over the wavelets, (n_components, n_wavelets)."""
         return self._atoms(self.components_.dtype).to_csr()
-
-    @property
-    def _n_features_out(self) -> int:
-        return len(self.components_)
 
     def _check_parameters(self) -> None:
         check_integer("batch_size", self.batch_size, 1)
