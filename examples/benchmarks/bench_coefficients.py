@@ -7,16 +7,15 @@ model a class, fitted on all 60,000 images. First, up to 200,000 codes of 40 of 
 which no images are needed.
 """
 
-import os
 import resource
 import time
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.neighbors import KernelDensity
+from surroundings import DATA
 
 from sparsegen_classic import (
     KSVD,
@@ -28,7 +27,6 @@ from sparsegen_classic import (
     open_images,
 )
 
-DATA = Path(os.environ.get("SPARSEGEN_DATA", Path(__file__).parents[2] / "../shared/data"))
 N_DRAWS = 10_000
 LAWS = {
     "EM": {},

@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from scipy import fft
+from surroundings import python_with
 
-PEERS = Path(__file__).parent / ".venv"
-NEEDS = {"sporco": ["sporco==0.2.2", "filetype", "setuptools<81"], "torch": ["torch", "numpy", "scipy"]}
 LIMIT = 120.0
 TARGETS = (1e-3, 1e-5)
 
@@ -126,16 +125,10 @@ def torch_fista(image, filters, lam, stop, _):
 
 def in_peers_environment(peer, image, filters, lam, stop, solver):
     """Install the peer if it is not there, and run it in a process of its own."""
-    python = PEERS / peer / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", PEERS / peer], check=True)
-    probe = f"import {', '.join(name.split('=')[0].split('<')[0] for name in NEEDS[peer])}"
-    if subprocess.run([python, "-c", probe], capture_output=True).returncode:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *NEEDS[peer]], check=True)
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder) / "in.npz", Path(folder) / "out.npy"
         np.savez(given, image=image, filters=filters, numbers=np.array([lam, stop]))
-        subprocess.run([python, __file__, "--peer", peer, given, taken, solver], check=True)
+        subprocess.run([python_with(peer), __file__, "--peer", peer, given, taken, solver], check=True)
         return np.load(taken)
 
 

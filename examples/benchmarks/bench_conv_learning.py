@@ -13,12 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from os import environ
 from pathlib import Path
 
 import numpy as np
+from surroundings import DATA, python_with
 
-PEERS = Path(__file__).parent / ".venv" / "sporco"
 LIMIT, LAM = 120.0, 0.1
 SETTINGS = {
     "SPORCO defaults": {},
@@ -35,8 +34,7 @@ def images():
     from sparsegen_classic import open_images
     from sparsegen_classic.convolutional import split_lowpass
 
-    root = Path(environ.get("SPARSEGEN_DATA", Path(__file__).parents[2] / "../shared/data"))
-    source = root / "natural" / "train400_100"
+    source = DATA / "natural" / "train400_100"
     if source.is_dir():
         found = open_images(source).images
     else:
@@ -101,15 +99,10 @@ def sporco(train, filters, setting):
 
 def in_peers_environment(train, filters, setting):
     """Install SPORCO if it is not there, and run it in a process of its own."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        wanted = ["sporco==0.2.2", "filetype", "setuptools<81"]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder) / "in.npz", Path(folder) / "out.npz"
         np.savez(given, train=train, filters=filters)
-        subprocess.run([python, __file__, "--peer", given, taken, setting], check=True)
+        subprocess.run([python_with("sporco"), __file__, "--peer", given, taken, setting], check=True)
         with np.load(taken) as answer:
             return answer["seconds"], answer["filters"]
 

@@ -9,16 +9,14 @@ those of one image on two threads.
 """
 
 import subprocess
-import sys
 import tempfile
 import time
-from os import environ
 from pathlib import Path
 
 import numpy as np
+from surroundings import DATA, python_with
 
-PEERS = Path(__file__).parent / ".venv" / "skimage"
-DATA = Path(environ.get("SPARSEGEN_DATA", Path(__file__).parents[2] / "../shared/data")) / "natural/Set12"
+SET12 = DATA / "natural/Set12"
 IMAGES = {"house": "02", "peppers": "03", "lena": "08", "barbara": "09", "boat": "10"}
 SIGMAS, SEEDS = (10, 25, 50), (0, 1, 2)
 PUBLISHED = {
@@ -53,14 +51,10 @@ def psnr(image, clean):
 
 def peers(noisy):
     """Return what scikit-image makes of the noisy images, by ``"method image sigma"``."""
-    if not (PEERS / "bin" / "python").exists():
-        subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        pip = [PEERS / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "scikit-image", "PyWavelets"], check=True)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "noisy.npz"), Path(folder, "out.npz")
         np.savez(source, **noisy)
-        subprocess.run([PEERS / "bin" / "python", "-c", PEER, source, target], check=True)
+        subprocess.run([python_with("skimage"), "-c", PEER, source, target], check=True)
         with np.load(target) as data:
             return {name: data[name] for name in data.files}
 
@@ -69,10 +63,10 @@ def main():
     from sparsegen_classic.images import open_images
     from sparsegen_classic.restoration import denoise
 
-    if not DATA.is_dir():
-        print(f"no images at {DATA}: set SPARSEGEN_DATA to the folder that holds natural/Set12; skipped")
+    if not SET12.is_dir():
+        print(f"no images at {SET12}: set SPARSEGEN_DATA to the folder that holds natural/Set12; skipped")
         return
-    clean = {name: open_images(DATA / f"{n}.png").images[0].astype(float) for name, n in IMAGES.items()}
+    clean = {name: open_images(SET12 / f"{n}.png").images[0].astype(float) for name, n in IMAGES.items()}
 
     def noisy(name, sigma, seed):
         noise = np.random.default_rng(seed).standard_normal(clean[name].shape)

@@ -14,7 +14,6 @@ where it was, unless the code has changed meanwhile or ``--fresh`` asks for a ne
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -41,6 +40,7 @@ from scipy import sparse
 from scipy.optimize import nnls
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
+from surroundings import DATA
 
 from sparsegen_classic import SparseImageGenerator, nearest_images, open_images
 from sparsegen_classic.baselines import PPCA, GroupedGaussians, MixtureOfFactorAnalysers, ProjectedDensity
@@ -50,7 +50,6 @@ from sparsegen_classic.metrics.evaluation import REAL as REAL_KIND
 from sparsegen_classic.metrics.evaluation import SAMPLES
 from sparsegen_classic.metrics.judge import _Judge, _shuffled
 
-DATA = Path(os.environ.get("SPARSEGEN_DATA", Path(__file__).parents[2] / "../shared/data"))
 FACES = {"aligned": ("utk_aligned4400_64", 4000), "unaligned": ("lfwcrop_grey_64", 12000)}
 
 

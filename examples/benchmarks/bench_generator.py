@@ -6,7 +6,6 @@ held-out reconstruction error, supports equal to a training support, and the med
 training image against that of held-out images. How good the images are is for ``bench_generation.py``.
 """
 
-import os
 import resource
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from surroundings import DATA
 
 from sparsegen_classic import (
     SparseImageGenerator,
@@ -23,8 +23,6 @@ from sparsegen_classic import (
     open_images,
     save_model,
 )
-
-DATA = Path(os.environ.get("SPARSEGEN_DATA", Path(__file__).parents[2] / "../shared/data"))
 
 
 def load(name):

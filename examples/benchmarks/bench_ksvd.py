@@ -6,7 +6,6 @@ our OMP over each dictionary. The peers run in an environment of their own (``.v
 this file, made at the first run; ``SPARSEGEN_PEERS`` names another Python that has them).
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from surroundings import DATA, python_with
 
-DATA = Path(os.environ.get("SPARSEGEN_DATA", "../shared/data"))
-PEERS = Path(__file__).parent / ".venv" / "sparse_coding"
 N_ATOMS, K, N_RUNS = 256, 5, 3
 
 
@@ -109,18 +107,6 @@ def ours(X, init, dtype):
         yield f"KSVD {update}, 10 iterations, {dtype}", seconds, model.components_
 
 
-def peers_python():
-    """Return the Python of the peers' environment, made if it is not there."""
-    if "SPARSEGEN_PEERS" in os.environ:
-        return os.environ["SPARSEGEN_PEERS"]
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        wanted = ["spams-bin==2.6.14", "dictlearn==1.0.0", "scikit-learn"]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
-    return python
-
-
 def main():
     from sparsegen_classic import orthogonal_mp
 
@@ -146,7 +132,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder) / "given.npz", Path(folder) / "answer.npz"
         np.savez(given, X=X, init=init)
-        subprocess.run([peers_python(), __file__, given, answer], check=True)
+        subprocess.run([python_with("sparse_coding"), __file__, given, answer], check=True)
         with np.load(answer) as taken:
             for name in taken.files:
                 report(name, taken[name][-1, 0], taken[name][:-1])

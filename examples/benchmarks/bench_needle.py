@@ -7,11 +7,10 @@ this file, made at the first run); where that cannot be made, its rows are left 
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
+from surroundings import PEERS, python_with
 
-PEERS = Path(__file__).parent / ".venv" / "torch"
 SHAPE, K = (1, 128, 64, 64), 8
 
 
@@ -74,12 +73,10 @@ def main():
     show("  1 thread, k = 64", best_of(lambda: project_needle(x, 64)))
     show("numpy argpartition", best_of(lambda: argpartition(x, 1), 20))
     show("  channels last", best_of(lambda: argpartition(last, 3), 20))
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "torch", "numpy"], check=False)
-    if subprocess.run([python, "-c", "import torch, numpy"], capture_output=True).returncode:
-        print(f"torch: not installed (pip install torch numpy in {PEERS})")
+    try:
+        python = python_with("torch")
+    except subprocess.CalledProcessError:
+        print(f"torch: could not be installed (pip install {' '.join(PEERS['torch'])})")
     else:
         subprocess.run([python, __file__, "--peer"], check=True)
 

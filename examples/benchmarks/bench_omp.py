@@ -7,7 +7,6 @@ run in an environment of their own (``.venv/sparse_coding`` beside this file, ma
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,8 +14,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+from surroundings import python_with
 
-PEERS = Path(__file__).parent / ".venv" / "sparse_coding"
 CASES = ((64, 256, 100_000, 5), (64, 256, 100_000, 10), (784, 1024, 10_000, 20))
 FEW = 1000  # signals for scikit-learn
 
@@ -67,24 +66,12 @@ def peers(n_features, n_components, n_samples, k, dtype):
     return {name: 1e6 * seconds for name, seconds in times.items()}
 
 
-def peers_python():
-    """Return the Python of the peers' environment, made if it is not there."""
-    if "SPARSEGEN_PEERS" in os.environ:
-        return os.environ["SPARSEGEN_PEERS"]
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        wanted = ["spams-bin==2.6.14", "dictlearn==1.0.0", "scikit-learn"]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
-    return python
-
-
 def main():
     from sklearn.linear_model import orthogonal_mp_gram
 
     from sparsegen_classic import orthogonal_mp
 
-    python = peers_python()
+    python = python_with("sparse_coding")
     for n_features, n_components, n_samples, k in CASES:
         for dtype in ("float32", "float64"):
             case = (n_features, n_components, n_samples, k, dtype)

@@ -8,7 +8,6 @@ The error is the RMSE of held-out faces coded by the same OMP with the same numb
 Give a number of seconds to stop starting new fits after it.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,12 +16,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from surroundings import DATA
 
 from sparsegen_classic import KSVD, orthogonal_mp
 from sparsegen_classic.dictionary import Trainlets
 from sparsegen_classic.dictionary.wavelets import wavelet_base
 
-DATA = Path(os.environ.get("SPARSEGEN_DATA", Path(__file__).parents[2] / "../shared/data")) / "faces"
+FACES = DATA / "faces"
 K = 20
 LEARNERS = {"trainlets": Trainlets, "ksvd": KSVD}
 FITS = [  # data, training faces, atoms, learner, passes
@@ -39,7 +39,7 @@ FITS = [  # data, training faces, atoms, learner, passes
 
 def prepare(name, n_train, folder):
     """Write training and held-out faces, mean image removed, as arrays that can be mapped."""
-    with np.load(DATA / f"{name}.npz") as file:
+    with np.load(FACES / f"{name}.npz") as file:
         images = file["images"]
     rows = images.reshape(len(images), -1).astype(np.float32) / 255
     held_out = rows[max(n_train, len(rows) - 400) :]
@@ -108,8 +108,8 @@ def main(seconds):
     shown = None
     with tempfile.TemporaryDirectory() as folder:
         for name, n_train, n_components, learner, passes in FITS:
-            if not (DATA / f"{name}.npz").exists():
-                print(f"no {name} at {DATA}: set SPARSEGEN_DATA")
+            if not (FACES / f"{name}.npz").exists():
+                print(f"no {name} at {FACES}: set SPARSEGEN_DATA")
                 continue
             if shown != (name, n_train):
                 shown = (name, n_train)

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image
+from surroundings import DATA
 from tqdm import tqdm
 
 from sparsegen_classic import open_images
 
-DATA = Path(os.environ.get("SPARSEGEN_DATA", Path(__file__).parents[2] / "../shared/data"))
 SIDE, MARGIN, IN_A_FOLDER = 64, 16, 1000
 SHIFT, ANGLE, SCALE = 4.0, 10.0, 1.1  # most: pixels, degrees, factor; the margin holds all of it
 _CONTINUED = np.pad(np.arange(SIDE), MARGIN, mode="reflect")
