@@ -28,6 +28,7 @@ from sparsegen_classic.pursuit.omp import check_components, check_sparsity
 from sparsegen_classic.support import MarkovSupports
 
 _LARGEST = 1e100  # of any number: its square is one
+_BLOCK = 4096  # supports that are looked at at a time
 _LONGEST_SIDE = 4096  # of an image whose wavelets are made when its atoms are read
 
 
@@ -169,22 +170,35 @@ def _check_supports(model: MarkovSupports) -> None:
         bool((table[atom[:, None] == atom] == -inf).all()), "log_pair_factors_ must let an atom be used once"
     )
     supports = _array("supports_", model.supports_, (None, None), "i", -1, n - 1)
-    used = supports >= 0
-    sizes = used.sum(axis=1)
+    sizes = np.count_nonzero(supports >= 0, axis=1)
     _only(
-        len(supports) > 0
-        and supports.shape[1] == sizes.max()
-        and bool((np.diff(supports, axis=1)[used[:, 1:]] > 0).all() and (used[:, 1:] <= used[:, :-1]).all()),
+        len(supports) > 0 and supports.shape[1] == sizes.max() and _holds_by_blocks(_are_rows, supports),
         "supports_ must be rows of ascending indices, padded with -1 on the right",
     )
-    atoms = np.sort(np.where(used, atom[supports], -1 - np.arange(supports.shape[1])), axis=1)
-    _only((np.diff(atoms, axis=1) != 0).all(), "supports_ must use an atom once")
+    _only(_holds_by_blocks(_use_atoms_once, supports, atom), "supports_ must use an atom once")
     _only(np.array_equal(model.size_counts_, np.bincount(sizes)), "size_counts_ must be those of supports_")
     if hasattr(model, "group_shares_"):
         shares = _array("group_shares_", model.group_shares_, (None,), low=0, high=1)
         _only(len(shares) > 0, "group_shares_ must hold a group")
         _array("log_group_factors_", model.log_group_factors_, (len(shares), n))
         _array("groups_", model.groups_, (len(supports),), "i", 0, len(shares) - 1)
+
+
+def _holds_by_blocks(rule: Callable[..., bool], rows: NDArray[Any], *given: Any) -> bool:
+    """Return whether a rule holds for all rows: of a large model they are not copied at once."""
+    return all(rule(rows[start : start + _BLOCK], *given) for start in range(0, len(rows), _BLOCK))
+
+
+def _are_rows(supports: NDArray[np.integer]) -> bool:
+    used = supports >= 0
+    ascend = np.diff(supports, axis=1)[used[:, 1:]] > 0
+    return bool(ascend.all() and (used[:, 1:] <= used[:, :-1]).all())
+
+
+def _use_atoms_once(supports: NDArray[np.integer], atom: NDArray[np.integer]) -> bool:
+    none = -1 - np.arange(supports.shape[1])
+    atoms = np.sort(np.where(supports >= 0, atom[supports], none), axis=1)
+    return bool((np.diff(atoms, axis=1) != 0).all())
 
 
 def _check_coefficients(model: GaussianCoefficients) -> None:
@@ -198,8 +212,8 @@ def _check_coefficients(model: GaussianCoefficients) -> None:
     _array("sample_weight_", model.sample_weight_, codes.shape[:1], low=0)
     if model.groups_ is not None:
         _array("groups_", model.groups_, codes.shape[:1], "i")
-    state = np.repeat(np.arange(n_states), np.diff(codes.indptr))
-    unseen = np.bincount(state, model.sample_weight_[codes.indices], n_states) == 0
+    counts = (model.sample_weight_ > 0).astype(codes.dtype)
+    unseen = codes.T @ counts == 0  # a sum of positive numbers, and without copies of the codes
     for moment, low in (("state_means_", -_LARGEST), ("state_variances_", 0)):
         values = getattr(model, moment)
         _only(isinstance(values, np.ndarray) and values.shape == (n_states,), f"{moment} must have states")

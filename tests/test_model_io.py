@@ -3,10 +3,12 @@
 import io
 import json
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from sparsegen_classic import (
     KSVD,
@@ -18,6 +20,7 @@ from sparsegen_classic import (
     SparseImageGenerator,
     Trainlets,
     load_model,
+    model_checks,
     open_images,
     save_model,
 )
@@ -144,6 +147,59 @@ def test_a_newer_format(path):
         ModelFileError, match=r"format version 2, .* reads format version 1; install a version"
     ):
         load_model(path)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    """5,000 codes of 20 out of 40 atoms."""
+    rng = np.random.default_rng(0)
+    dense = rng.uniform(0.5, 1, (5000, 40)) * rng.choice([-1, 1], (5000, 40))
+    np.put_along_axis(dense, np.argsort(rng.random((5000, 40)))[:, 20:], 0, axis=1)
+    return sparse.csr_array(dense)
+
+
+@pytest.mark.parametrize("cls", [MarkovSupports, GaussianCoefficients])
+def test_the_check_of_a_large_model_takes_less_than_the_model(codes, cls, monkeypatch):
+    monkeypatch.setattr(model_checks, "_BLOCK", 100)
+    model = cls().fit(codes)
+    if cls is MarkovSupports:
+        size = model.supports_.nbytes
+    else:
+        size = model.magnitudes_.data.nbytes + model.magnitudes_.indices.nbytes
+    tracemalloc.start()
+    model_checks.check_model(model)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.8 * size
+
+
+@pytest.mark.parametrize(
+    ("row", "rule"),
+    [
+        ([3, 1, 5], "must be rows of ascending indices, padded with -1 on the right"),
+        ([1, -1, 5], "must be rows of ascending indices, padded with -1 on the right"),
+        ([1, 5, 45], "must use an atom once"),
+        ([1, 2, 90], r"must lie in \[-1, 79\]"),
+        ([1], "size_counts_ must be those of supports_"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 250, 4999])
+def test_a_support_that_cannot_be_is_found_wherever_it_is(codes, row, rule, place, monkeypatch):
+    monkeypatch.setattr(model_checks, "_BLOCK", 100)
+    model = MarkovSupports().fit(codes)
+    model.supports_[place] = np.pad(row, (0, 20 - len(row)), constant_values=-1)
+    with pytest.raises(ValueError, match=rule):
+        model_checks.check_model(model)
+
+
+def test_codes_without_weight_do_not_count(codes):
+    model = GaussianCoefficients().fit(codes[:3], sample_weight=[0, 1, 1])
+    model_checks.check_model(model)
+    counted = GaussianCoefficients().fit(codes[:3])
+    assert np.isnan(model.state_means_).sum() > np.isnan(counted.state_means_).sum()
+    model.state_means_ = np.nan_to_num(model.state_means_)
+    with pytest.raises(ValueError, match="state_means_ must be NaN where no code has the state"):
+        model_checks.check_model(model)
 
 
 @pytest.mark.parametrize("change", [{"format": "something else"}, {"format": None}])
