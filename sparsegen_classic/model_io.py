@@ -140,7 +140,7 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     about : dict
         ``file``, ``bytes``, ``class``, ``format_version``, ``versions`` (of the libraries that wrote it),
-        ``parameters``, ``arrays`` (their number) and, for a generator, its ``summary``.
+        ``parameters``, ``arrays`` (their number) and, for a fitted generator, its ``summary``.
     """
     path = Path(path)
     header, arrays = _read(path)
@@ -154,7 +154,8 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         "arrays": len(arrays),
     }
     model = _model(path, header, arrays)
-    return about | ({"summary": model.summary()} if isinstance(model, SparseImageGenerator) else {})
+    drawing = isinstance(model, SparseImageGenerator) and hasattr(model, "dictionaries_")
+    return about | ({"summary": model.summary()} if drawing else {})
 
 
 def _parameters(node: dict[str, Any]) -> dict[str, Any]:

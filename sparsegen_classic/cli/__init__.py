@@ -18,7 +18,7 @@ from sparsegen_classic.cli.reconstruct import reconstruct
 from sparsegen_classic.cli.sample import sample
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="sparsegen-classic")
 def main() -> None:
     """Learn the sparse codes of images and draw new images from them.

@@ -10,6 +10,7 @@ import secrets
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,68 +18,15 @@ import click
 _Command = Callable[..., Any]
 
 
-def common_options(command: _Command) -> _Command:
-    """Add --seed, --jobs, --force, --quiet and --verbose; run the command under the error rules."""
-    for option in reversed(
-        (
-            click.option(
-                "--seed",
-                type=click.IntRange(0),
-                help="Random seed; by default a fresh one, which is reported.",
-            ),
-            click.option(
-                "--jobs",
-                type=int,
-                default=-1,
-                show_default=True,
-                help="Threads; -1 = all cores. Results do not depend on it.",
-            ),
-            click.option("--force", is_flag=True, help="Overwrite existing output."),
-            click.option("-q", "--quiet", is_flag=True, help="Only errors: no progress, no messages."),
-            click.option("-v", "--verbose", is_flag=True, help="On an error also show where it arose."),
-        )
-    ):
-        command = option(command)
-    return command
+def together(*options: _Command) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds options, which ``--help`` shows in this order."""
 
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
 
-def image_options(command: _Command) -> _Command:
-    """Add the options of ``open_images``."""
-    for option in reversed(
-        (
-            click.option("--size", type=Size(), help="Resize images to N or HxW pixels, as --fit says."),
-            click.option(
-                "--fit",
-                type=click.Choice(["error", "resize", "crop", "pad"]),
-                default="error",
-                show_default=True,
-                help="What to do with images of another size: stop, stretch, cut or fill.",
-            ),
-            click.option(
-                "--background",
-                type=float,
-                default=0.0,
-                show_default=True,
-                help="Grey level behind transparency and padding.",
-            ),
-            click.option(
-                "--split",
-                type=click.Choice(["train", "test", "all"]),
-                default="train",
-                show_default=True,
-                help="Part of an idx directory.",
-            ),
-            click.option(
-                "--errors",
-                type=click.Choice(["raise", "skip", "warn"]),
-                default="raise",
-                show_default=True,
-                help="What to do about files that cannot be read.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+    return add
 
 
 class Size(click.ParamType):
@@ -105,6 +53,50 @@ class Bytes(click.ParamType):
         if not match:
             self.fail(f"{value!r} is no amount of memory; give e.g. 2GB or 800MB", param, ctx)
         return float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " ")
+
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+mode_option = click.option("--mode", type=click.Choice(["L", "RGB"]), default="L", help="Grey or colour.")
+errors_option = click.option(
+    "--errors",
+    type=click.Choice(["raise", "skip", "warn"]),
+    default="raise",
+    help="What to do about files that cannot be read.",
+)
+page_option = click.option("--report", "page", metavar="HTML", help="Also write a page with pictures.")
+_ENDING = (
+    click.option("--force", is_flag=True, help="Overwrite existing output."),
+    click.option("-q", "--quiet", is_flag=True, help="Only errors: no progress, no messages."),
+    click.option("-v", "--verbose", is_flag=True, help="On an error also show where it arose."),
+)
+basic_options = together(_JSON, *_ENDING)  # of what only reads and writes
+common_options = together(
+    _JSON,
+    click.option(
+        "--seed", type=click.IntRange(0), help="Random seed; by default a fresh one, which is reported."
+    ),
+    click.option(
+        "--jobs", type=int, default=-1, help="Threads; -1 = all cores. Results do not depend on it."
+    ),
+    *_ENDING,
+)
+image_options = together(  # of ``open_images``
+    click.option("--size", type=Size(), help="Resize images to N or HxW pixels, as --fit says."),
+    click.option(
+        "--fit",
+        type=click.Choice(["error", "resize", "crop", "pad"]),
+        default="error",
+        help="What to do with images of another size: stop, stretch, cut or fill.",
+    ),
+    click.option("--background", type=float, default=0.0, help="Grey level behind transparency and padding."),
+    click.option(
+        "--split",
+        type=click.Choice(["train", "test", "all"]),
+        default="train",
+        help="Part of an idx directory.",
+    ),
+    errors_option,
+)
 
 
 def guarded(command: _Command) -> _Command:
@@ -138,9 +130,24 @@ def resolve_seed(seed: int | None) -> int:
     return secrets.randbelow(2**32) if seed is None else seed
 
 
-def report(result: dict[str, Any], text: str, *, as_json: bool, quiet: bool) -> None:
+def computing(options: dict[str, Any]) -> dict[str, Any]:
+    """Return how something is computed: n_jobs and verbose."""
+    return {"n_jobs": options["jobs"], "verbose": int(not options["quiet"])}
+
+
+def check_page(page: str | None, force: bool) -> None:
+    """Refuse a page that could not be written."""
+    from sparsegen_classic._files import check_output
+
+    if page:
+        check_output(page, force)
+        if Path(page).suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"--report must end in .html, got {page}")
+
+
+def report(result: dict[str, Any], text: str, options: dict[str, Any]) -> None:
     """Print one JSON document, or the text for people."""
-    if as_json:
+    if options["as_json"]:
         click.echo(json.dumps(result))
-    elif not quiet:
+    elif not options["quiet"]:
         click.echo(text)

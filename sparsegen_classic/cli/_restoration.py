@@ -7,40 +7,28 @@ from typing import Any
 
 import click
 
-_Command = Callable[..., Any]
+from sparsegen_classic.cli._common import computing, together
 
 
 def restoration_options(
     *, patch_shape: int, max_iter: int, n_training: int
-) -> Callable[[_Command], _Command]:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the options that ``denoise`` and ``inpaint`` have in common, with their defaults."""
-    options = (
+    return together(
         click.option(
             "--dictionary",
             metavar="image|dct|MODEL",
             default="image",
-            show_default=True,
             help="Learn from the image, take the DCT, or a model of learn-dictionary.",
         ),
         click.option(
             "--patch-shape", type=int, help=f"Side of a patch.  [default: {patch_shape}, or the model's]"
         ),
-        click.option("--n-components", type=int, default=256, show_default=True, help="Atoms."),
-        click.option(
-            "--max-iter", type=int, default=max_iter, show_default=True, help="Iterations of K-SVD."
-        ),
-        click.option(
-            "--n-training", type=int, default=n_training, show_default=True, help="Patches K-SVD learns from."
-        ),
-        click.option("--stride", type=int, default=1, show_default=True, help="Step between patches."),
+        click.option("--n-components", type=int, default=256, help="Atoms."),
+        click.option("--max-iter", type=int, default=max_iter, help="Iterations of K-SVD."),
+        click.option("--n-training", type=int, default=n_training, help="Patches K-SVD learns from."),
+        click.option("--stride", type=int, default=1, help="Step between patches."),
     )
-
-    def add(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
 
 
 def restoration_arguments(options: dict[str, Any], patch_shape: int, seed: int) -> dict[str, Any]:
@@ -61,6 +49,5 @@ def restoration_arguments(options: dict[str, Any], patch_shape: int, seed: int) 
         "dictionary": dictionary,
         "patch_shape": side or patch_shape,
         "random_state": seed,
-        "n_jobs": options["jobs"],
-        "verbose": int(not options["quiet"]),
+        **computing(options),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sparsegen_classic.cli._common import guarded, report
+from sparsegen_classic.cli._common import basic_options, check_page, guarded, page_option, report
 
 _CONSTRAINTS = (
     "l0", "l0-batch", "needle", "stripe", "topk", "topk-magnitude", "soft-threshold", "l1-ball", "l1-penalty"
@@ -50,7 +50,6 @@ class Sizes(click.ParamType):
     "--layout",
     type=click.Choice(["NCHW", "NHWC", "NCW", "NWC", "flat"]),
     default="NCHW",
-    show_default=True,
     help="Order of the axes.",
 )
 @click.option("--axis", type=Sizes(), help="Axes that k counts over, e.g. 1 or 2,3 (l0, topk, l1-ball).")
@@ -58,44 +57,34 @@ class Sizes(click.ParamType):
     "--gradient",
     type=click.Choice(["mask", "straight-through", "none"]),
     default="mask",
-    show_default=True,
     help="What the backward pass should do.",
 )
 @click.option("--shape", type=Sizes(), help="Of the largest input.  [default: 1,64,32,32 by layout]")
 @click.option("--vary", metavar="LETTERS", help="Axes whose size may vary, e.g. NHW.  [default: all]")
 @click.option("--atom-shape", type=Sizes(), help="Size of the filters, for stripe, e.g. 5,5.")
-@click.option("--stride", type=int, default=1, show_default=True, help="Their step, for stripe.")
+@click.option("--stride", type=int, default=1, help="Their step, for stripe.")
 @click.option(
-    "--boundary",
-    type=click.Choice(["zero", "circular"]),
-    default="zero",
-    show_default=True,
-    help="At the border, for stripe.",
+    "--boundary", type=click.Choice(["zero", "circular"]), default="zero", help="At the border, for stripe."
 )
 @click.option(
     "--reduction",
     type=click.Choice(["batchmean", "mean", "sum"]),
     default="batchmean",
-    show_default=True,
     help="For l1-penalty.",
 )
 @click.option(
     "--framework",
     type=click.Choice(["auto", "numpy", "torch", "jax"]),
     default="auto",
-    show_default=True,
     help="What arrays TARGET takes.",
 )
 @click.option("--rtol", type=float, help="Relative error to allow.  [default: rounding]")
-@click.option("--time-limit", type=float, default=60.0, show_default=True, help="Seconds for everything.")
-@click.option("--report", "page", metavar="HTML", help="Also write a page with pictures.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs.")
-@click.option("--force", is_flag=True, help="Overwrite existing output.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the exit code and errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Show progress also where stderr is no terminal.")
+@click.option("--time-limit", type=float, default=60.0, help="Seconds for everything.")
+@page_option
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the inputs.")
+@basic_options
 @guarded
-def crosscheck(target: str, constraint: str, quiet: bool, **options: Any) -> None:
+def crosscheck(target: str, constraint: str, page: str | None, **options: Any) -> None:
     """Hold the layer TARGET against the reference, in a process of its own.
 
     TARGET is module:name, file.py:name or an .onnx file; a class, or a function with a parameter k, is made
@@ -107,28 +96,25 @@ def crosscheck(target: str, constraint: str, quiet: bool, **options: Any) -> Non
       sparsegen-classic crosscheck layers.py:topk --constraint topk -k 0.1 --shape 2,16,8,8
       sparsegen-classic crosscheck shrink.onnx --constraint soft-threshold -k 0.5 --report shrink.html
     """
-    from sparsegen_classic._files import check_output
     from sparsegen_classic.crosscheck.isolated import TargetError, crosscheck_target
 
-    page, as_json = options.pop("page"), options.pop("as_json")
-    force = options.pop("force")
-    if page:
-        check_output(page, force)
-        if not page.lower().endswith((".html", ".htm")):
-            raise click.UsageError(f"--report must end in .html, got {page}")
-    options["gradient"] = None if options["gradient"] == "none" else options["gradient"]
-    options["random_state"] = options.pop("seed")
     try:
-        found = crosscheck_target(
-            target, constraint, watch=_progress(quiet or not sys.stderr.isatty()), **options
-        )
+        check_page(page, options["force"])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    about_us = ("as_json", "force", "quiet", "seed")
+    rules = {name: value for name, value in options.items() if name not in about_us}
+    rules["gradient"] = None if rules["gradient"] == "none" else rules["gradient"]
+    watch = _progress(options["quiet"] or not sys.stderr.isatty())
+    try:
+        found = crosscheck_target(target, constraint, watch=watch, random_state=options["seed"], **rules)
     except TargetError as error:
         raise click.UsageError(str(error)) from error
     if page:
         from sparsegen_classic.plots_crosscheck import layer_page
 
-        layer_page(found).write(page, overwrite=force)
-    report(found.to_dict(), str(found), as_json=as_json, quiet=quiet)
+        layer_page(found).write(page, overwrite=options["force"])
+    report(found.to_dict(), str(found), options)
     sys.exit(0 if found.passed else 1)
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from sparsegen_classic.cli._common import common_options, guarded, image_options, report
+from sparsegen_classic.cli._common import (
+    check_page,
+    common_options,
+    guarded,
+    image_options,
+    page_option,
+    report,
+)
 
 _OBJECTIVES = ("lasso", "l0", "layered-thresholding", "layered-basis-pursuit", "multi-layer-basis-pursuit")
 
@@ -22,29 +29,20 @@ _OBJECTIVES = ("lasso", "l0", "layered-thresholding", "layered-basis-pursuit", "
     metavar="FILTERS",
     help="What `csc learn` wrote, or a .npz/.npy of filters; once a layer, the image's first.",
 )
-@click.option(
-    "--objective",
-    type=click.Choice(_OBJECTIVES),
-    default="lasso",
-    show_default=True,
-    help="What it should do.",
-)
+@click.option("--objective", type=click.Choice(_OBJECTIVES), default="lasso", help="What it should do.")
 @click.option("--lam", type=float, multiple=True, help="Penalty or threshold, once a layer.")
 @click.option("-k", type=click.IntRange(1), help="Non-zeros of an image, for l0.")
 @click.option("--positive", is_flag=True, help="Codes have to be at 0 or above.")
-@click.option("--stride", type=click.IntRange(1), default=1, show_default=True, help="Of plain filters.")
-@click.option("--padding", type=click.IntRange(0), default=0, show_default=True, help="Of plain filters.")
+@click.option("--stride", type=click.IntRange(1), default=1, help="Of plain filters.")
+@click.option("--padding", type=click.IntRange(0), default=0, help="Of plain filters.")
 @click.option("--against", metavar="IMAGES", help="Images to code.  [default: made of few atoms]")
-@click.option("--limit", type=click.IntRange(1), default=8, show_default=True, help="Images at most.")
-@click.option(
-    "--tol", type=float, default=0.01, show_default=True, help="Relative excess over the optimum allowed."
-)
-@click.option("--report", "page", metavar="HTML", help="Also write a page with pictures.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--limit", type=click.IntRange(1), default=8, help="Images at most.")
+@click.option("--tol", type=float, default=0.01, help="Relative excess over the optimum allowed.")
+@page_option
 @image_options
 @common_options
 @guarded
-def crosscheck_encoder(encoder: str, page: str | None, as_json: bool, **options: Any) -> None:
+def crosscheck_encoder(encoder: str, page: str | None, **options: Any) -> None:
     """Hold ENCODER against the certified pursuit of the problem it claims to solve.
 
     ENCODER is module:name, file.py:name or a .onnx file: a function, a torch module, or a class or a function
@@ -57,11 +55,8 @@ def crosscheck_encoder(encoder: str, page: str | None, as_json: bool, **options:
       sparsegen-classic crosscheck-encoder net.py:Lista --dictionary w.npy --lam 0.1 --report out.html
       sparsegen-classic crosscheck-encoder net.py:Net --objective layered-thresholding --against digits
     """
-    from sparsegen_classic._files import check_output
-
     try:
-        if page:
-            check_output(page, options["force"])
+        check_page(page, options["force"])
         with redirect_stdout(sys.stderr):  # what the encoder prints is no part of the answer
             found = _check(encoder, options)
     except (ValueError, TypeError, OSError, ImportError) as error:  # exit code 1 says that it differs
@@ -72,7 +67,7 @@ def crosscheck_encoder(encoder: str, page: str | None, as_json: bool, **options:
         encoder_page(found).write(page, overwrite=options["force"])
     result = {**found.to_dict(), "encoder": encoder, **({"report": page} if page else {})}
     wrote = f"\nwrote {page}" if page else ""
-    report(result, f"{found}{wrote}", as_json=as_json, quiet=options["quiet"])
+    report(result, f"{found}{wrote}", options)
     sys.exit(0 if found.passed else 1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,17 @@ import click
 
 from sparsegen_classic.cli._common import (
     Size,
+    basic_options,
     common_options,
+    computing,
     guarded,
     image_options,
+    mode_option,
     report,
     resolve_seed,
 )
-from sparsegen_classic.cli.info import _text as as_text
+from sparsegen_classic.cli.info import as_text
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _MASK = click.option(
     "--mask", metavar="IMAGES", help="Image, or as many as SOURCE holds, white where a pixel is observed."
 )
@@ -42,31 +43,23 @@ def csc() -> None:
 @csc.command()
 @click.argument("source")
 @click.option("-o", "--output", required=True, metavar="FILTERS", help="File to write (.npz).")
-@click.option("--n-atoms", type=int, default=64, show_default=True, help="Number of filters.")
-@click.option("--atom-shape", type=Size(), default="8", show_default=True, help="Their size.")
+@click.option("--n-atoms", type=int, default=64, help="Number of filters.")
+@click.option("--atom-shape", type=Size(), default="8", help="Their size.")
 @click.option("--lam", type=float, help="Penalty.  [default: a tenth of lambda_max]")
 @click.option(
     "--lowpass",
     type=float,
     default=10.0,
-    show_default=True,
     help="Weight of the smooth part that is taken off first; 0 keeps it.",
 )
 @click.option("--positive", is_flag=True, help="Keep codes at 0 or above.")
-@click.option("--max-iter", type=int, default=10, show_default=True, help="Passes over the images.")
-@click.option("--batch-size", type=int, default=2, show_default=True, help="Images in a mini-batch.")
-@click.option(
-    "--decay", type=float, default=0.6, show_default=True, help="Batch t enters with weight t^-decay."
-)
-@click.option(
-    "--tol", type=float, default=0.05, show_default=True, help="Relative gap of codes while learning."
-)
-@click.option(
-    "--mode", type=click.Choice(["L", "RGB"]), default="L", show_default=True, help="Grey or colour."
-)
+@click.option("--max-iter", type=int, default=10, help="Passes over the images.")
+@click.option("--batch-size", type=int, default=2, help="Images in a mini-batch.")
+@click.option("--decay", type=float, default=0.6, help="Batch t enters with weight t^-decay.")
+@click.option("--tol", type=float, default=0.05, help="Relative gap of codes while learning.")
+@mode_option
 @_MASK
 @image_options
-@_JSON
 @common_options
 @guarded
 def learn(source: str, output: str, **options: Any) -> None:
@@ -91,8 +84,7 @@ def learn(source: str, output: str, **options: Any) -> None:
     model = ConvDictionaryLearning(
         **{name: options[name] for name in names},
         random_state=seed,
-        n_jobs=options["jobs"],
-        verbose=int(not options["quiet"]),
+        **computing(options),
     )
     model.fit(X, mask=mask)
     save_model(model, output, overwrite=options["force"])
@@ -112,7 +104,7 @@ def learn(source: str, output: str, **options: Any) -> None:
         f"lam {model.lam_:.4g}: objective an image {first:.6g} in the first pass, {last:.6g} in the last; "
         f"wrote {output}"
     )
-    report(result, text, as_json=options["as_json"], quiet=options["quiet"])
+    report(result, text, options)
 
 
 @csc.command()
@@ -120,17 +112,15 @@ def learn(source: str, output: str, **options: Any) -> None:
 @_FILTERS
 @click.option("-o", "--output", required=True, metavar="CODES", help="File to write (.npz).")
 @click.option("--lam", type=float, help="Penalty.  [default: that of learning]")
-@click.option("--tol", type=float, default=1e-4, show_default=True, help="Relative duality gap.")
+@click.option("--tol", type=float, default=1e-4, help="Relative duality gap.")
 @click.option(
     "--solver",
     type=click.Choice(["cd", "fista", "lobcod"]),
     default="cd",
-    show_default=True,
     help="They agree; cd is the fastest.",
 )
 @_MASK
 @image_options
-@_JSON
 @common_options
 @guarded
 def encode(source: str, filters: str, output: str, **options: Any) -> None:
@@ -169,19 +159,16 @@ def encode(source: str, filters: str, output: str, **options: Any) -> None:
         f"coded {len(X)} images with lam {codes.lam:.4g}: {codes.maps.nnz / len(X):.6g} non-zeros an image, "
         f"relative duality gap at most {codes.largest_relative_gap:.2g}; wrote {output}{zero}"
     )
-    report(result, text, as_json=options["as_json"], quiet=options["quiet"])
+    report(result, text, options)
 
 
 @csc.command()
 @click.argument("codes")
 @_FILTERS
 @click.option("-o", "--output", required=True, help="sheet.png, images.npz or folder/.")
-@_JSON
-@click.option("--force", is_flag=True, help="Overwrite existing output.")
-@click.option("-q", "--quiet", is_flag=True, help="Only errors.")
-@click.option("-v", "--verbose", is_flag=True, help="On an error also show where it arose.")
+@basic_options
 @guarded
-def reconstruct(codes: str, filters: str, output: str, as_json: bool, force: bool, quiet: bool) -> None:
+def reconstruct(codes: str, filters: str, output: str, **options: Any) -> None:
     """Bring the images of CODES back, clipped to [0, 1], and write them to OUTPUT.
 
     Unobserved pixels of the images that were coded with a mask are filled in.
@@ -197,25 +184,22 @@ def reconstruct(codes: str, filters: str, output: str, as_json: bool, force: boo
     from sparsegen_classic.convolutional.learning_files import load_codes
     from sparsegen_classic.images import check_target
 
-    check_target(output, force)
+    check_target(output, options["force"])
     images = load_codes(codes).reconstruct(_load_filters(filters).dictionary_)
     clipped = float(np.mean((images < 0) | (images > 1)))
-    save_images(np.moveaxis(images, 1, -1).clip(0, 1), output, overwrite=force)
+    save_images(np.moveaxis(images, 1, -1).clip(0, 1), output, overwrite=options["force"])
     result = {"output": output, "images": len(images), "clipped": clipped}
     text = f"brought {len(images)} images back, {clipped:.2%} of their pixels clipped; wrote {output}"
-    report(result, text, as_json=as_json, quiet=quiet)
+    report(result, text, options)
 
 
 @csc.command()
 @click.argument("file")
 @click.option("--pictures", metavar="FOLDER", help="Also draw filters, or maps and needles, into FOLDER.")
-@click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Which one to draw.")
-@_JSON
-@click.option("--force", is_flag=True, help="Overwrite existing output.")
-@click.option("-q", "--quiet", is_flag=True, help="Only errors.")
-@click.option("-v", "--verbose", is_flag=True, help="On an error also show where it arose.")
+@click.option("--image", type=click.IntRange(0), default=0, help="Which one to draw.")
+@basic_options
 @guarded
-def info(file: str, pictures: str | None, image: int, as_json: bool, force: bool, quiet: bool) -> None:
+def info(file: str, pictures: str | None, image: int, **options: Any) -> None:
     """Say what FILE, filters or codes, holds.
 
     Pictures are filters.png, or maps.png and needles.png: how many non-zeros each position has.
@@ -235,11 +219,8 @@ def info(file: str, pictures: str | None, image: int, as_json: bool, force: bool
             raise
         about, figures = _about_codes(load_codes(file), image)
     if pictures:
-        about["pictures"] = _draw(figures, Path(pictures), force)
-    if as_json:
-        click.echo(json.dumps(about))
-    elif not quiet:
-        click.echo(as_text(about))
+        about["pictures"] = _draw(figures, Path(pictures), options["force"])
+    report(about, as_text(about), options)
 
 
 def _open(source: str, mode: str, options: dict[str, Any]) -> tuple[Any, Any]:

@@ -8,16 +8,13 @@ from typing import Any
 
 import click
 
-from sparsegen_classic.cli._common import common_options, guarded, report
+from sparsegen_classic.cli._common import common_options, computing, guarded, report
 
 _PER_CLASS = 10
 
 
 @click.command()
-@click.option(
-    "-o", "--output", default="demo_output", show_default=True, metavar="FOLDER", help="Where to write."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("-o", "--output", default="demo_output", metavar="FOLDER", help="Where to write.")
 @common_options
 @guarded
 def demo(output: str, **options: Any) -> None:
@@ -57,7 +54,7 @@ def demo(output: str, **options: Any) -> None:
         "supports_in_training": shares,
         "seconds": round(seconds, 2),
     }
-    report(result, text, as_json=options["as_json"], quiet=options["quiet"])
+    report(result, text, options)
 
 
 def _run(folder: Path, seed: int, options: dict[str, Any]) -> float:
@@ -74,8 +71,7 @@ def _run(folder: Path, seed: int, options: dict[str, Any]) -> float:
 
     force = options["force"]
     digits = open_images("digits")
-    loud = int(not options["quiet"])
-    generator = SparseImageGenerator(per_class=True, random_state=seed, n_jobs=options["jobs"], verbose=loud)
+    generator = SparseImageGenerator(per_class=True, random_state=seed, **computing(options))
     generator.fit(digits.images, digits.labels)
     labels = np.repeat(np.arange(10), _PER_CLASS)
     draws = generator.draw(len(labels), seed, class_=labels)

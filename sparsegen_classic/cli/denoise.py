@@ -16,7 +16,6 @@ from sparsegen_classic.cli._restoration import restoration_arguments, restoratio
 @click.option("-o", "--output", required=True, metavar="OUT.png", help="Image to write.")
 @click.option("--sigma", type=float, help="Standard deviation of the noise in [0, 1].  [default: estimated]")
 @restoration_options(patch_shape=8, max_iter=20, n_training=65_000)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options
 @guarded
 def denoise(image: str, output: str, sigma: float | None, **options: Any) -> None:
@@ -44,6 +43,5 @@ def denoise(image: str, output: str, sigma: float | None, **options: Any) -> Non
         {"output": output, "sigma": sigma, "seed": seed, "seconds": round(seconds, 2)},
         f"removed noise of sigma {sigma:.4f} ({255 * sigma:.1f}/255) in {seconds:.1f} s with seed {seed}; "
         f"wrote {output}",
-        as_json=options["as_json"],
-        quiet=options["quiet"],
+        options,
     )

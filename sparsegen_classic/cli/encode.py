@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sparsegen_classic.cli._common import common_options, guarded, report
+from sparsegen_classic.cli._common import common_options, computing, errors_option, guarded, report
 
 
 @click.command()
@@ -17,14 +17,7 @@ from sparsegen_classic.cli._common import common_options, guarded, report
 @click.option("--stride", type=int, help="Step between patches.  [default: side by side]")
 @click.option("--n-nonzero-coefs", type=int, help="Atoms of a patch.  [default: the dictionary's]")
 @click.option("--tol", type=float, help="Squared error at which a patch needs no further atom.")
-@click.option(
-    "--errors",
-    type=click.Choice(["raise", "skip", "warn"]),
-    default="raise",
-    show_default=True,
-    help="What to do about files that cannot be read.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@errors_option
 @common_options
 @guarded
 def encode(source: str, dictionary: str, output: str, **options: Any) -> None:
@@ -43,14 +36,12 @@ def encode(source: str, dictionary: str, output: str, **options: Any) -> None:
         output,
         **{name: options[name] for name in ("stride", "n_nonzero_coefs", "tol", "errors")},
         overwrite=options["force"],
-        n_jobs=options["jobs"],
-        verbose=int(not options["quiet"]),
+        **computing(options),
     )
     seconds = time.perf_counter() - start
     report(
         {"output": output, **result, "seconds": round(seconds, 2)},
         f"coded {result['images']} images, {result['patches']} patches with {result['nonzeros']:.1f} atoms "
         f"each (RMSE {result['rmse']:.4g}), in {seconds:.1f} s; wrote {output}",
-        as_json=options["as_json"],
-        quiet=options["quiet"],
+        options,
     )

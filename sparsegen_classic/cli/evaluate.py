@@ -11,10 +11,18 @@ from typing import Any
 
 import click
 
-from sparsegen_classic.cli._common import common_options, guarded, image_options, report, resolve_seed
+from sparsegen_classic.cli._common import (
+    check_page,
+    common_options,
+    computing,
+    guarded,
+    image_options,
+    report,
+    resolve_seed,
+)
+from sparsegen_classic.cli._drawn import load_generator, open_like
 
 _MODEL = "model"  # the name of its row
-_MANY = 20_000  # images to compare with from which on they are read from disk
 _SET_ASIDE, _MOST = 0.2, 10_000  # share and number of images that become the held-out ones
 
 
@@ -37,20 +45,17 @@ _SET_ASIDE, _MOST = 0.2, 10_000  # share and number of images that become the he
     "--n-samples",
     type=click.IntRange(10),
     default=10_000,
-    show_default=True,
     help="Images to draw from MODEL; of SAMPLES so many at most.",
 )
 @click.option(
     "--features",
     type=click.Choice(["auto", "digits", "pca"]),
     default="auto",
-    show_default=True,
     help="Where distances are measured; auto is the digit network for 28x28 grey images.",
 )
 @click.option("--report", "page", metavar="HTML", help="Write a self-contained page with the pictures.")
 @click.option("--mode", type=click.Choice(["L", "RGB"]), help="Grey or colour.  [default: as MODEL, or L]")
 @image_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options
 @guarded
 def evaluate(candidate: str, against: str, page: str | None, **options: Any) -> None:
@@ -68,29 +73,25 @@ def evaluate(candidate: str, against: str, page: str | None, **options: Any) -> 
     """
     import numpy as np
 
-    from sparsegen_classic._files import check_output
     from sparsegen_classic.metrics import evaluate as evaluate_sets
     from sparsegen_classic.reports import evaluation_report
 
-    force, loud, start = options["force"], not options["quiet"], time.perf_counter()
-    if page:
-        check_output(page, force)
-        if Path(page).suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"--report must end in .html, got {page}")
+    force, start = options["force"], time.perf_counter()
+    check_page(page, force)
     seed = resolve_seed(options["seed"])
     rng = np.random.default_rng(seed)
-    generator = _load_generator(candidate) if _is_model(candidate) else None
+    generator = _load_model(candidate) if _is_model(candidate) else None
     shape = None if generator is None else generator.image_shape_.tolist()
-    sets = {} if generator else {Path(candidate).stem or "samples": _open(candidate, options, None)}
+    sets = {} if generator else {Path(candidate).stem or "samples": open_like(candidate, options, None)}
     for name, source in map(_named, options["also"]):
         if name in sets or (generator and name == _MODEL):
             raise ValueError(f"--also: the name {name!r} is taken; choose another")
-        sets[name] = _open(source, options, shape)
+        sets[name] = open_like(source, options, shape)
     training, held_out, where = _open_real(against, options, shape, generator is not None, rng)
     n = min([options["n_samples"], *map(len, sets.values())])
     sets = _some(sets, n, rng)
-    shared = {"features": options["features"], "n_jobs": options["jobs"], "verbose": int(loud)}
-    shared |= {"random_state": seed, "labels": _digits_drawn(sets, options["features"])}
+    shared = {"features": options["features"], "random_state": seed, **computing(options)}
+    shared["labels"] = _digits_drawn(sets, options["features"])
     images = {name: part.images for name, part in sets.items()}
     if generator is not None:
         result = _evaluate_model(generator, training, held_out, n, {"samples": images, **shared})
@@ -105,7 +106,7 @@ def evaluate(candidate: str, against: str, page: str | None, **options: Any) -> 
         evaluation_report(result, title, command).write(page, overwrite=force)
         text += f"\n\nwrote {page}"
     found = {"report": page, "seconds": round(time.perf_counter() - start, 2)}
-    report(result.to_dict() | found, text, as_json=options["as_json"], quiet=options["quiet"])
+    report(result.to_dict() | found, text, options)
 
 
 def _command_line(candidate: str, against: str, options: dict[str, Any], seed: int) -> str:
@@ -142,14 +143,8 @@ def _is_model(path: str) -> bool:
         return True
 
 
-def _load_generator(path: str) -> Any:
-    from sparsegen_classic import SparseImageGenerator, load_model
-
-    generator = load_model(path)
-    if not isinstance(generator, SparseImageGenerator):
-        raise ValueError(
-            f"{path} holds a {type(generator).__name__}, which draws no images; give a model of `fit`"
-        )
+def _load_model(path: str) -> Any:
+    generator = load_generator(path)
     if len(generator.image_shape_) < 2:
         raise ValueError(f"{path} was fitted on rows of numbers; only images can be evaluated")
     return generator
@@ -160,24 +155,6 @@ def _named(argument: str) -> tuple[str, str]:
     if not (name and equals and source):
         raise ValueError(f"--also must be NAME=SAMPLES, e.g. gan=gan_samples/, got {argument!r}")
     return name, source
-
-
-def _open(
-    source: str, options: dict[str, Any], shape: list[int] | None, split: str = "train", folder: str = ""
-) -> Any:
-    """Open images at the size and mode of the model, if there is one; many of them on disk, in ``folder``."""
-    from sparsegen_classic import ImageSet, open_images, store_images
-    from sparsegen_classic.images.store import survey_images
-
-    rules = {name: options[name] for name in ("fit", "background")}
-    rules["mode"] = options["mode"] or ("RGB" if shape and len(shape) == 3 else "L")
-    rules["size"] = options["size"] or (tuple(shape[:2]) if shape else None)
-    reading = {"errors": options["errors"], "verbose": not options["quiet"]}
-    found = survey_images(source, **rules) if folder and source != "digits" else None
-    if found is None or found[0] <= _MANY:
-        return open_images(source, split=split, **rules, **reading)
-    store: Any = store_images(source, Path(folder, "images"), n_jobs=options["jobs"], **rules, **reading)
-    return ImageSet(store, store.labels)
 
 
 def _open_real(
@@ -194,13 +171,13 @@ def _open_real(
         return Path(source).is_dir() and is_idx(Path(source))
 
     folder = click.get_current_context().with_resource(TemporaryDirectory())
-    training = _open(against, options, shape, options["split"], folder)
+    training = open_like(against, options, shape, options["split"], folder)
     held_out = options["held_out"]
     if held_out is not None:
         split = "test" if is_split(held_out) else "train"
-        return training, _open(held_out, options, shape, split), held_out
+        return training, open_like(held_out, options, shape, split), held_out
     if is_split(against) and options["split"] == "train":
-        return training, _open(against, options, shape, "test"), f"test split of {against}"
+        return training, open_like(against, options, shape, "test"), f"test split of {against}"
     if is_model:
         raise ValueError(
             f"the model may have been fitted on all of {against}, and the copy test needs images that it has "

@@ -13,8 +13,10 @@ from sparsegen_classic.cli._cluster import check_visible, cluster_option, on_clu
 from sparsegen_classic.cli._common import (
     Bytes,
     common_options,
+    computing,
     guarded,
     image_options,
+    mode_option,
     report,
     resolve_seed,
 )
@@ -28,7 +30,6 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
     "--dictionary",
     type=click.Choice(["ksvd", "trainlets"]),
     default="ksvd",
-    show_default=True,
     help="How to learn atoms; trainlets suit large images.",
 )
 @click.option("--online", is_flag=True, help="Learn K-SVD by mini-batches, for images larger than memory.")
@@ -36,46 +37,32 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
     "--batch-size",
     type=click.IntRange(1),
     default=512,
-    show_default=True,
     help="Images of a mini-batch (trainlets, --online); the workers of a cluster share larger ones.",
 )
 @click.option("--per-class", is_flag=True, help="One model for each label (sub-folder names, idx labels).")
 @click.option("--n-components", type=int, help="Atoms of the dictionary.  [default: by the number of images]")
 @click.option("--n-nonzero-coefs", type=int, help="Atoms of an image.  [default: by the size of images]")
-@click.option("--max-iter", type=int, default=10, show_default=True, help="Iterations over the images.")
+@click.option("--max-iter", type=int, default=10, help="Iterations over the images.")
 @click.option(
     "--update",
     type=click.Choice(["approximate", "exact"]),
     default="approximate",
-    show_default=True,
     help="Atom update of K-SVD.",
 )
 @click.option(
     "--mean",
     type=click.Choice(["none", "pixel"]),
     default="pixel",
-    show_default=True,
     help="Subtract the mean image (of the class) before coding.",
 )
 @click.option(
-    "--smoothing",
-    type=float,
-    default=0.5,
-    show_default=True,
-    help="Pseudo-count of every pair of atoms; 0 is the paper.",
+    "--smoothing", type=float, default=0.5, help="Pseudo-count of every pair of atoms; 0 is the paper."
 )
-@click.option(
-    "--pair-exponent",
-    type=float,
-    default=0.4,
-    show_default=True,
-    help="Power of the pair factors; 1 is the paper.",
-)
+@click.option("--pair-exponent", type=float, default=0.4, help="Power of the pair factors; 1 is the paper.")
 @click.option(
     "--pair-reference",
     type=click.Choice(["auto", "all", "groups"]),
     default="auto",
-    show_default=True,
     help="Count pairs against atoms that are independent in all images, or within each group.",
 )
 @click.option(
@@ -87,7 +74,6 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
     "--tone",
     type=click.Choice(["match", "clip"]),
     default="match",
-    show_default=True,
     help="Give draws the distribution of real pixels, or just clip them (the paper).",
 )
 @click.option(
@@ -100,27 +86,18 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
     is_flag=True,
     help="The model of the paper as it stands: eq. (2) unsmoothed, one group, no mean image, clipping.",
 )
+@click.option("--min-count", type=int, default=1, help="Leave out atoms used by fewer images.")
+@click.option("--burn-in", type=int, default=20, help="Gibbs sweeps for each image drawn.")
 @click.option(
-    "--min-count", type=int, default=1, show_default=True, help="Leave out atoms used by fewer images."
-)
-@click.option("--burn-in", type=int, default=20, show_default=True, help="Gibbs sweeps for each image drawn.")
-@click.option(
-    "--prior-strength",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Pseudo-observations of the coefficients' prior.",
+    "--prior-strength", type=float, default=1.0, help="Pseudo-observations of the coefficients' prior."
 )
 @click.option(
     "--draw",
     type=click.Choice(["truncated", "gaussian", "clip"]),
     default="clip",
-    show_default=True,
     help="How coefficients are kept positive.",
 )
-@click.option(
-    "--mode", type=click.Choice(["L", "RGB"]), default="L", show_default=True, help="Grey or colour."
-)
+@mode_option
 @click.option(
     "--checkpoint",
     metavar="DIR",
@@ -133,7 +110,6 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
 )
 @cluster_option
 @image_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options
 @guarded
 def fit(source: str, output: str, **options: Any) -> None:
@@ -197,8 +173,7 @@ def fit(source: str, output: str, **options: Any) -> None:
     report(
         result,
         f"learned {n_images} images{skipped} in {seconds:.1f} s with seed {seed}; wrote {output}",
-        as_json=options["as_json"],
-        quiet=options["quiet"],
+        options,
     )
 
 
@@ -249,7 +224,7 @@ def make_generator(options: dict[str, Any], seed: int) -> Any:
     sizes = chosen("n_components", "n_nonzero_coefs", "max_iter", "batch_size")
     ksvd = options["dictionary"] == "ksvd"
     dictionary = KSVD(**sizes, **chosen("update", "online")) if ksvd else Trainlets(**sizes)
-    shared = {"random_state": seed, "n_jobs": options["jobs"], "verbose": int(not options["quiet"])}
+    shared = {"random_state": seed, **computing(options)}
     if options["paper"]:
         return SparseImageGenerator.paper(dictionary, **chosen("per_class"), **shared)
     return SparseImageGenerator(

@@ -22,14 +22,9 @@ from sparsegen_classic.cli._restoration import restoration_arguments, restoratio
 @click.option("--invert", is_flag=True, help="In the mask light = missing, dark = observed.")
 @click.option("-o", "--output", required=True, metavar="OUT.png", help="Image to write.")
 @click.option(
-    "--sigma",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Standard deviation of noise in the observed pixels, in [0, 1].",
+    "--sigma", type=float, default=0.0, help="Standard deviation of noise in the observed pixels, in [0, 1]."
 )
 @restoration_options(patch_shape=12, max_iter=10, n_training=10_000)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options
 @guarded
 def inpaint(image: str, mask: str, invert: bool, output: str, sigma: float, **options: Any) -> None:
@@ -54,6 +49,5 @@ def inpaint(image: str, mask: str, invert: bool, output: str, sigma: float, **op
     report(
         {"output": output, "missing": missing, "seed": seed, "seconds": round(seconds, 2)},
         f"filled in {missing:.1%} of the pixels in {seconds:.1f} s with seed {seed}; wrote {output}",
-        as_json=options["as_json"],
-        quiet=options["quiet"],
+        options,
     )

@@ -13,7 +13,6 @@ from sparsegen_classic.cli._common import common_options, guarded, report
 @click.argument("codes")
 @click.option("--dictionary", required=True, metavar="DICT", help="Model file the codes were made with.")
 @click.option("-o", "--output", required=True, help="out.png for one image, or folder/.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options
 @guarded
 def reconstruct(codes: str, dictionary: str, output: str, **options: Any) -> None:
@@ -31,6 +30,5 @@ def reconstruct(codes: str, dictionary: str, output: str, **options: Any) -> Non
     report(
         {"output": output, "images": len(written)},
         f"reconstructed {len(written)} images; wrote {output}",
-        as_json=options["as_json"],
-        quiet=options["quiet"],
+        options,
     )

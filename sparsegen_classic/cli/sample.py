@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import click
 
 from sparsegen_classic.cli._cluster import cluster_option, on_cluster
-from sparsegen_classic.cli._common import common_options, guarded, image_options, report, resolve_seed
+from sparsegen_classic.cli._common import (
+    common_options,
+    computing,
+    guarded,
+    image_options,
+    report,
+    resolve_seed,
+)
+from sparsegen_classic.cli._drawn import load_generator, open_like
 
 _SHOWN = 60  # pairs in the picture of neighbours
-_MANY = 20_000  # reference images from which on they are read from disk
 
 
 @click.command()
 @click.argument("model")
-@click.option("-n", "--n-samples", type=click.IntRange(1), default=100, show_default=True, help="Images.")
+@click.option("-n", "--n-samples", type=click.IntRange(1), default=100, help="Images.")
 @click.option("-o", "--output", required=True, help="sheet.png, samples.npz or folder/.")
 @click.option("--class", "class_", metavar="C", help="Draw this class only (of a model per class).")
 @click.option("--neighbours", metavar="SOURCE", help="Also find the nearest image of SOURCE for each sample.")
 @cluster_option
 @image_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options
 @guarded
 def sample(
@@ -44,24 +49,25 @@ def sample(
     """
     import numpy as np
 
-    from sparsegen_classic import SparseImageGenerator, load_model, save_images
+    from sparsegen_classic import save_images
     from sparsegen_classic._files import check_output
     from sparsegen_classic.images import check_target
 
-    force, loud = options["force"], not options["quiet"]
+    force = options["force"]
     target = check_target(output, force)
     pairs = target.with_name(f"{target.stem}_neighbours.png")
     if neighbours:
         check_output(pairs, force)
-    generator = load_model(model)
-    if not isinstance(generator, SparseImageGenerator):
-        raise ValueError(
-            f"{model} holds a {type(generator).__name__}, which draws no images; give a model of `fit`"
-        )
+    generator = load_generator(model)
+    shape = generator.image_shape_.tolist()
+    if neighbours and len(shape) < 2:
+        raise ValueError("--neighbours needs a model of images; this one was fitted on rows of numbers")
     with tempfile.TemporaryDirectory(prefix="sparsegen-") as folder:
-        references = _open_like(generator, neighbours, folder, options) if neighbours else None
+        references = None
+        if neighbours:
+            references = open_like(neighbours, options, shape, options["split"], folder).images
         seed = resolve_seed(options["seed"])
-        generator.set_params(n_jobs=options["jobs"], verbose=int(loud))
+        generator.set_params(**computing(options))
         with on_cluster(options["cluster"]):
             draws = generator.draw(n_samples, seed, class_=class_)
         images, labels = draws.images, draws.labels
@@ -82,24 +88,7 @@ def sample(
                 f"\ndistance to the nearest image of {neighbours}: median {found['distance_median']:.3g}, "
                 f"smallest {found['distance_min']:.3g}; wrote {pairs}"
             )
-    report(result, text, as_json=options["as_json"], quiet=options["quiet"])
-
-
-def _open_like(generator: Any, source: str, folder: str, options: dict[str, Any]) -> Any:
-    """Open a source at the size and mode of the generator's images; store many of them in a folder."""
-    from sparsegen_classic import open_images, store_images
-    from sparsegen_classic.images.store import survey_images
-
-    shape = generator.image_shape_.tolist()
-    if len(shape) < 2:
-        raise ValueError("--neighbours needs a model of images; this one was fitted on rows of numbers")
-    rules = {name: options[name] for name in ("fit", "background")}
-    rules |= {"mode": "RGB" if len(shape) == 3 else "L", "size": options["size"] or (shape[0], shape[1])}
-    reading = {"errors": options["errors"], "verbose": not options["quiet"]}
-    found = None if source == "digits" else survey_images(source, **rules)
-    if found is not None and found[0] > _MANY:
-        return store_images(source, Path(folder, "images"), n_jobs=options["jobs"], **reading, **rules)
-    return open_images(source, split=options["split"], **reading, **rules).images
+    report(result, text, options)
 
 
 def _save_neighbours(images: Any, references: Any, path: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sparsegen_classic import load_model, open_images, save_images
+from sparsegen_classic import KSVD, SparseImageGenerator, load_model, open_images, save_images, save_model
 from sparsegen_classic.cli import main
 
 
@@ -211,6 +211,34 @@ def test_bad_models_and_classes(model, tmp_path):
     assert code == 1
     assert "class_ must be one of the classes 0, 1" in err
     assert not (tmp_path / "s.png").exists()
+
+
+def test_models_that_draw_nothing_are_described_but_not_asked_to(tmp_path):
+    rows = np.random.default_rng(0).random((50, 16))
+    for model, message in (
+        (
+            SparseImageGenerator(KSVD(5)),
+            "m.npz holds a generator that has not been fitted; give a model of `fit`",
+        ),
+        (
+            KSVD(5, random_state=0).fit(rows),
+            "m.npz holds a KSVD, which draws no images; give a model of `fit`",
+        ),
+    ):
+        path = save_model(model, tmp_path / "m.npz", overwrite=True)
+        code, out, _ = run("info", path, "--json")
+        assert code == 0
+        assert json.loads(out)["class"] == type(model).__name__
+        for command in (
+            ("info", path, "--atoms", tmp_path / "a.png"),
+            ("sample", path, "-o", tmp_path / "s.png"),
+            ("sample", path, "-o", tmp_path / "s.png", "--neighbours", "digits"),
+            ("evaluate", path, "--against", "digits"),
+        ):
+            code, out, err = run(*command)
+            assert (code, out) == (1, "")
+            assert message in err
+    assert [file.name for file in tmp_path.iterdir()] == ["m.npz"]
 
 
 def test_outputs_are_checked_before_any_work(model, tmp_path):

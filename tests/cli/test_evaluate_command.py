@@ -2,14 +2,13 @@
 
 import json
 import struct
-import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from sparsegen_classic import evaluate_generator, load_model, open_images, save_images
-from sparsegen_classic.cli import main
+from sparsegen_classic.cli import _drawn, main
 
 
 def run(*arguments):
@@ -148,7 +147,7 @@ def test_many_images_stay_on_disk_and_give_the_same_figures(place, tmp_path, mon
     for extra in ([], ["--held-out", place / "test.npz"]):
         found = []
         for many in (20_000, 500):
-            monkeypatch.setattr(sys.modules["sparsegen_classic.cli.evaluate"], "_MANY", many)
+            monkeypatch.setattr(_drawn, "_MANY", many)
             code, out, _ = run(
                 "evaluate", place / "new.npz", "--against", tmp_path / "train.npy", "-n", 50, "--seed", 0,
                 "--report", tmp_path / f"{many}.html", "--force", "--json", *extra,

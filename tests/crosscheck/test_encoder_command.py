@@ -76,6 +76,7 @@ def test_one_that_differs_ends_with_1_and_writes_a_page(place):
 @pytest.mark.parametrize(
     ("name", "more", "message"),
     [
+        ("right", ("--report", "page.pdf"), "--report must end in .html, got page.pdf"),
         ("nothing", (), "has no 'nothing'"),
         ("right", ("-k", 3), "needs lam and no k"),
         ("right", ("--lam", 0.1), "lam must be numbers or of shape"),
