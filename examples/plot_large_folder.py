@@ -63,7 +63,8 @@ try:
 except ValueError as error:
     print(str(error).replace(scratch.name, "..."))
 store = store_images(folder, Path(scratch.name, "store"), errors="skip")
-print(len(store), "images of", store.shape[1:], "-", len(store.skipped), "file left out")
+print(len(store), "images of", store.shape[1:], "- left out:")
+print(*(f"{file.name}: {reason}" for file, reason in store.skipped), sep="\n")
 print("read when asked for:", store[[7, 3000]].shape, store[[7, 3000]].dtype)
 print("bytes a pixel on disk:", sum(f.stat().st_size for f in store.folder.rglob("*-0-*")) / store[:].size)
 

@@ -26,7 +26,7 @@ def recall_seed(checkpoint: str | None) -> int | None:
 
 @contextmanager
 def training_images(source: str, generator: Any, options: dict[str, Any]) -> Iterator[Any]:
-    """Yield images, labels and the number of files left out, after saying what memory the fit will take.
+    """Yield images, labels and the files left out, after saying what memory the fit will take.
 
     A folder, or a .npy file, is stored on disk if there is a checkpoint, or if otherwise the fit would take
     more than ``--memory``.
@@ -42,14 +42,14 @@ def training_images(source: str, generator: Any, options: dict[str, Any]) -> Ite
         with _folder(options["checkpoint"]) as folder:
             place = folder / "images"
             store = store_images(source, place, n_jobs=options["jobs"], **reading, **rules)
-            yield store, store.labels, len(store.skipped)
+            yield store, store.labels, store.skipped
         return
     if shape is not None:
         _announce(generator, shape, True, options)
     data = open_images(source, split=options["split"], **reading, **rules)
     if shape is None:
         _announce(generator, data.images.shape, True, options)
-    yield data.images, data.labels, len(data.skipped)
+    yield data.images, data.labels, data.skipped
 
 
 def _belongs_on_disk(generator: Any, shape: tuple[int, ...], options: dict[str, Any]) -> bool:

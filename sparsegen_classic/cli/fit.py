@@ -127,6 +127,7 @@ def fit(source: str, output: str, **options: Any) -> None:
     """
     from sparsegen_classic import save_model
     from sparsegen_classic._files import check_output, make_folder
+    from sparsegen_classic.images.folder import list_skipped
 
     if options["paper"]:
         _check_options("--paper", _OF_THE_PAPER)
@@ -150,7 +151,7 @@ def fit(source: str, output: str, **options: Any) -> None:
             check_visible(client, checkpoint, written=True)
             if Path(source).exists():
                 check_visible(client, source)
-        with training_images(source, generator, options) as (images, labels, n_skipped):
+        with training_images(source, generator, options) as (images, labels, skipped):
             if options["per_class"] and labels is None:
                 raise ValueError(
                     f"--per-class needs labels, and {source} has none; give sub-folders or a labels file"
@@ -164,17 +165,15 @@ def fit(source: str, output: str, **options: Any) -> None:
     result = {
         "model": output,
         "images": n_images,
-        "skipped": n_skipped,
+        "skipped": len(skipped),
+        "skipped_files": {str(file): reason for file, reason in skipped},
         "seed": seed,
         "seconds": round(seconds, 2),
         "stages": {stage: round(value, 2) for stage, value in stages.items()},
     } | ({"selected": chosen} if chosen else {})
-    skipped = f" ({n_skipped} files skipped)" if n_skipped else ""
-    report(
-        result,
-        f"learned {n_images} images{skipped} in {seconds:.1f} s with seed {seed}; wrote {output}",
-        options,
-    )
+    n_skipped = f" ({len(skipped)} files skipped)" if skipped else ""
+    text = f"learned {n_images} images{n_skipped} in {seconds:.1f} s with seed {seed}; wrote {output}"
+    report(result, "\n  ".join([text, *list_skipped(skipped)]), options)
 
 
 _ENOUGH = 100_000  # images to select settings on

@@ -106,8 +106,9 @@ def report_left_out(
     stacklevel: int = 3,
 ) -> None:
     """Raise if no file was left, and warn of what ``errors="warn"`` and 16-bit files ask for."""
+    named = "; ".join(list_skipped(skipped))
     if len(skipped) == n_files:
-        raise ValueError(f"none of the {n_files} image files of {source} could be read; {_listed(skipped)}")
+        raise ValueError(f"none of the {n_files} image files of {source} could be read; {named}")
     if reduced:
         warnings.warn(
             f"{len(reduced)} of {n_files} files hold 16 bits per channel in colour or with alpha, of "
@@ -116,7 +117,7 @@ def report_left_out(
         )
     if skipped and errors == "warn":
         message = f"{len(skipped)} of {n_files} image files could not be read and were left out"
-        warnings.warn(f"{message}; {_listed(skipped)}", stacklevel=stacklevel)
+        warnings.warn(f"{message}; {named}", stacklevel=stacklevel)
 
 
 def check_one_size(first: Path, shape: tuple[int, ...], second: Path, other: tuple[int, ...]) -> None:
@@ -221,6 +222,7 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _listed(skipped: list[tuple[Path, str]], n_shown: int = 5) -> str:
-    shown = "; ".join(f"{file}: {reason}" for file, reason in skipped[:n_shown])
-    return shown + (f"; and {len(skipped) - n_shown} more" if len(skipped) > n_shown else "")
+def list_skipped(skipped: list[tuple[Path, str]], n_shown: int = 5) -> list[str]:
+    """Return lines that name the first files left out, each with the reason."""
+    shown = [f"{file}: {reason}" for file, reason in skipped[:n_shown]]
+    return shown + [f"and {len(skipped) - n_shown} more"] * (len(skipped) > n_shown)

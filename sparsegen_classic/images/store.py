@@ -106,7 +106,7 @@ def store_images(
         readable = array or ArrayFile.open_npy(checkpoint.path("files.npy"))
         with tqdm(total=len(origin), desc="storing images", unit="image", disable=not verbose or None) as bar:
             given = readable, rules, errors
-            blocks = fill_blocks(place, _read, 2, len(origin), _BLOCK, n_jobs, *given, step=bar.update)
+            blocks = fill_blocks(place, _read, 3, len(origin), _BLOCK, n_jobs, *given, step=bar.update)
         checkpoint.save("listing", {"blocks": listing, "finished": True})
     fingerprint = hashlib.sha256("".join(listing).encode()).hexdigest()
     store = ImageStore(Path(folder).resolve(), blocks, fingerprint, files or None, str(source))
@@ -149,7 +149,7 @@ class ImageStore:
     paths : list of Path, or None
         The file of each image; None if it came from an array.
     skipped : list of (Path, str)
-        Files left out.
+        Files left out, and why.
     folder : Path
         Where the store is.
     fingerprint : str
@@ -168,7 +168,7 @@ class ImageStore:
     ):
         self.folder, self.fingerprint, self.source = folder, fingerprint, source
         self._names, self._blocks = names, blocks
-        files = [ArrayFile.open_npy(pixels) for pixels, _ in blocks]
+        files = [ArrayFile.open_npy(pixels) for pixels, _, _ in blocks]
         self._files = [file for file in files if len(file)]
         self._starts = np.cumsum([0, *(len(file) for file in self._files)])
         shapes = [file.shape[1:] for file in self._files]
@@ -192,15 +192,18 @@ class ImageStore:
 
     @cached_property
     def skipped(self) -> list[tuple[Path, str]]:
-        """Files left out."""
+        """Files left out, and why."""
         if self._names is None:
             return []
         left_out = np.setdiff1d(np.arange(len(self._names)), self._kept[:, 0])
-        return [(self._names[i], "it could not be read") for i in left_out]
+        reasons = [reason for _, _, path in self._blocks for reason in ArrayFile.open_npy(path)[:].tolist()]
+        if len(reasons) != len(left_out):
+            raise CheckpointError(f"the blocks in {self.folder} do not fit together; remove that folder")
+        return [(self._names[i], str(reason)) for i, reason in zip(left_out, reasons, strict=True)]
 
     @cached_property
     def _kept(self) -> NDArray[np.integer]:
-        return np.concatenate([ArrayFile.open_npy(kept)[:] for _, kept in self._blocks])
+        return np.concatenate([ArrayFile.open_npy(kept)[:] for _, kept, _ in self._blocks])
 
     def __reduce__(self) -> Any:  # workers have no need of the names
         return ImageStore, (self.folder, self._blocks, self.fingerprint, None, self.source)
@@ -273,15 +276,22 @@ def _forget_what_changed(checkpoint: Checkpoint, place: Path, listing: list[str]
 
 
 def _read(block: slice, origin: ArrayFile, rules: PixelRules, errors: str) -> tuple[NDArray[Any], ...]:
-    """Return images, in bytes if that loses nothing, and their numbers with whether 8 of 16 bits are left."""
+    """Return what a block is kept as.
+
+    Images, in bytes if that loses nothing; their numbers, with whether 8 of 16 bits are left; and why each of
+    the others was left out.
+    """
     raw = origin[block]
+    reasons: list[str] = []
     if raw.dtype.kind == "U":
         files = [Path(name) for name in raw]
-        images, kept, _, cut = read_block(files, rules, errors)
+        images, kept, skipped, cut = read_block(files, rules, errors)
+        reasons = [reason for _, reason in skipped]
         is_cut = np.isin(kept, [files.index(path) for path in cut])
     else:
         images, kept = convert_array(f"images of {origin.path}", raw, rules), np.arange(len(raw))
         is_cut = np.zeros(len(raw), bool)
     levels = np.rint(images * 255).astype(np.uint8)
     exact = np.array_equal(levels / np.float32(255), images)
-    return (levels if exact else images), np.column_stack([block.start + kept, is_cut])
+    numbers = np.column_stack([block.start + kept, is_cut])
+    return (levels if exact else images), numbers, np.array(reasons, str)

@@ -189,10 +189,13 @@ def test_a_corrupt_image_is_named_or_skipped_and_counted(tmp_path):
     code, out, err = run("fit", folder, "-o", tmp_path / "m.npz", "--errors", "warn")
     assert code == 0
     assert "1 files skipped" in out
+    assert out.endswith(f"m.npz\n  {folder / 'bad.jpg'}: Pillow does not recognise its content\n")
     assert err.startswith("warning: ")
     assert "bad.jpg" in err
     code, out, _ = run("fit", folder, "-o", tmp_path / "n.npz", "--errors", "skip", "--json")
-    assert json.loads(out)["skipped"] == 1
+    result = json.loads(out)
+    assert result["skipped"] == 1
+    assert result["skipped_files"] == {str(folder / "bad.jpg"): "Pillow does not recognise its content"}
 
 
 def test_bad_models_and_classes(model, tmp_path):

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +42,23 @@ def test_disk_or_memory_the_model_is_the_same(photos, tmp_path):
     wanted = (tmp_path / "memory.npz").read_bytes()
     assert (tmp_path / "disk.npz").read_bytes() == wanted
     assert (tmp_path / "again.npz").read_bytes() == wanted
+
+
+def test_files_left_out_are_named_with_the_reason_from_disk_as_from_memory(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    for number in range(7):
+        (tmp_path / "photos" / f"bad{number}.png").write_bytes(b"" if number else b"no image")
+    command = ["fit", tmp_path / "photos", *SIZES, "--seed", 1, "--errors", "skip", "-o", tmp_path / "a.npz"]
+    texts = [run(*command, "--force", *more).stdout for more in ([], ["--checkpoint", tmp_path / "work"])]
+    for text in texts:
+        first, *named = text.splitlines()
+        assert "learned 200 images (7 files skipped) in" in first
+        assert named[0].endswith("bad0.png: Pillow does not recognise its content")
+        assert len(named) == 6
+        assert named[-1] == "  and 2 more"
+    command += ["--checkpoint", tmp_path / "work", "--force", "--json"]
+    files = json.loads(run(*command).stdout)["skipped_files"]
+    assert [Path(file).name for file in files] == [f"bad{number}.png" for number in range(7)]
 
 
 def test_jobs_and_quiet_change_no_byte(photos, tmp_path):

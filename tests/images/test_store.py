@@ -1,5 +1,6 @@
 """Image stores: what is read from them is what open_images reads; interrupted, damaged, refused."""
 
+import os
 import pickle
 
 import joblib
@@ -116,14 +117,31 @@ def test_a_file_that_goes_away_is_named_and_the_rest_goes_on(folder, tmp_path, h
 
 def test_files_that_cannot_be_read_are_left_out(folder, tmp_path):
     bad = [folder / "a" / "02.png", folder / "b" / "03.png", folder / "b" / "05.png"]
-    for path in bad:
-        path.write_bytes(b"no image")
-    with pytest.warns(UserWarning, match="3 of 11 image files could not be read"):
-        store = store_images(folder, tmp_path / "store", errors="warn")
+    bad[0].write_bytes(b"no image")
+    bad[1].write_bytes(bad[1].read_bytes()[:200])
+    bad[2].unlink()
+    bad[2].symlink_to(os.devnull)
+    for _ in range(2):  # made, and found
+        with pytest.warns(UserWarning, match="3 of 11 image files could not be read") as record:
+            store = store_images(folder, tmp_path / "store", errors="warn")
+        reasons = [reason for _, reason in store.skipped]
+        assert [path for path, _ in store.skipped] == bad
+        assert reasons[::2] == ["Pillow does not recognise its content", "it is no regular file"]
+        assert len(set(reasons)) == 3
+        assert all(f"{path}: {reason}" in str(record[0].message) for path, reason in store.skipped)
     opened = open_images(folder, errors="skip")
-    assert [path for path, _ in store.skipped] == [path for path, _ in opened.skipped]
+    assert store.skipped == opened.skipped
     assert store.paths == opened.paths
     np.testing.assert_array_equal(store[:], opened.images)
+
+
+def test_reasons_that_do_not_fit_the_files_are_refused(folder, tmp_path):
+    (folder / "a" / "02.png").write_bytes(b"no image")
+    store = store_images(folder, tmp_path / "store", errors="skip")
+    store._blocks[0] = (*store._blocks[0][:2], store._blocks[1][2])
+    del store.skipped  # which was read already
+    with pytest.raises(CheckpointError, match="do not fit together; remove that folder"):
+        _ = store.skipped
 
 
 def test_files_cut_to_8_bits_are_warned_of(folder, tmp_path):
@@ -155,7 +173,7 @@ def test_another_source_is_refused(folder, tmp_path):
 
 def test_damage_is_repaired(folder, tmp_path):
     store = store_images(folder, tmp_path / "store")
-    path = sorted(store.folder.glob("blocks/*.npy"))[2]
+    path = sorted(store.folder.glob("blocks/*-0-*.npy"))[1]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(OSError, match="is shorter than it was"):
         store[:]
