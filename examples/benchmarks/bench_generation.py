@@ -43,12 +43,16 @@ from sklearn.neighbors import KernelDensity
 from surroundings import DATA
 
 from sparsegen_classic import SparseImageGenerator, nearest_images, open_images
-from sparsegen_classic.baselines import PPCA, GroupedGaussians, MixtureOfFactorAnalysers, ProjectedDensity
+from sparsegen_classic.baselines import (
+    PPCA,
+    GroupedGaussians,
+    IndependentPixels,
+    MixtureOfFactorAnalysers,
+    ProjectedDensity,
+)
 from sparsegen_classic.dictionary import Trainlets
 from sparsegen_classic.images import apply_tone, tone_curve
-from sparsegen_classic.metrics.evaluation import REAL as REAL_KIND
-from sparsegen_classic.metrics.evaluation import SAMPLES
-from sparsegen_classic.metrics.judge import _Judge, _shuffled
+from sparsegen_classic.metrics import Judge
 
 FACES = {"aligned": ("utk_aligned4400_64", 4000), "unaligned": ("lfwcrop_grey_64", 12000)}
 
@@ -68,8 +72,7 @@ class Task:
     def judge(self, seed):
         """Return what :func:`evaluate` judges by, made once for all rows of a seed."""
         if seed not in self.judges:
-            options = {"n_neighbors": 5, "n_bins": 10, "n_components": 50, "n_jobs": -1}
-            self.judges[seed] = _Judge(self.training, self.held_out, "auto", random_state=seed, **options)
+            self.judges[seed] = Judge(self.training, self.held_out, n_bins=10, random_state=seed, n_jobs=-1)
         return self.judges[seed]
 
     def fit(self, model):
@@ -182,7 +185,7 @@ def toned(task, model, bare):
 
 
 def figures(task, seed, images, labels=None, seen=None):
-    row = task.judge(seed).figures(SAMPLES, images, labels).figures
+    row = task.judge(seed).measure(images, labels).figures
     return {key: row.get(key, np.nan) for key in COLUMNS} | {
         "seen_supports": np.nan if seen is None else seen
     }
@@ -191,7 +194,7 @@ def figures(task, seed, images, labels=None, seen=None):
 def real_figures(task, seed):
     """Return the figures of training images, each compared with the others."""
     some = task.pick(seed)
-    row = task.judge(seed).figures(REAL_KIND, task.training[some], left_out=some).figures
+    row = task.judge(seed).measure_training(some).figures
     return {key: row.get(key, np.nan) for key in COLUMNS}
 
 
@@ -202,7 +205,7 @@ def copies_figures(task, seed):
 
 def noise_figures(task, seed):
     """Return the figures of images of which each pixel is that of a random training image."""
-    return figures(task, seed, _shuffled(task.training, task.n, np.random.default_rng(seed)))
+    return figures(task, seed, IndependentPixels().fit(task.training).sample(task.n, seed))
 
 
 REFERENCES = {REAL: real_figures, "copies": copies_figures, "independent pixels": noise_figures}

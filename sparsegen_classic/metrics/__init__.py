@@ -12,11 +12,12 @@ from sparsegen_classic.metrics.coverage import Coverage, precision_recall
 from sparsegen_classic.metrics.digit_network import DigitNetwork
 from sparsegen_classic.metrics.evaluation import Evaluation, SetFigures, SupportComparison
 from sparsegen_classic.metrics.frechet import frechet_distance, frechet_from_moments
-from sparsegen_classic.metrics.judge import evaluate
+from sparsegen_classic.metrics.judge import Judge
 from sparsegen_classic.metrics.mmd import MMD, mmd
 from sparsegen_classic.metrics.neighbours import nearest_images
 from sparsegen_classic.metrics.sliced import sliced_wasserstein
 from sparsegen_classic.metrics.supports import SupportMoments, support_moments
+from sparsegen_classic.metrics.table import evaluate
 
 __all__ = [
     "MMD",
@@ -26,6 +27,7 @@ __all__ = [
     "Coverage",
     "DigitNetwork",
     "Evaluation",
+    "Judge",
     "SetFigures",
     "SupportComparison",
     "SupportMoments",

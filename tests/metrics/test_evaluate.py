@@ -8,6 +8,7 @@ import pytest
 from sparsegen_classic import open_images
 from sparsegen_classic.metrics import (
     DigitNetwork,
+    Judge,
     evaluate,
     frechet_distance,
     mmd,
@@ -64,6 +65,29 @@ def test_figures_are_those_of_the_metrics(result, parts):
     assert own["copy"] == pytest.approx(p, abs=0.005)
     assert own["distance"] == pytest.approx(np.median(distances), rel=1e-3)
     assert result.settings["features"] == "50 principal components of the training images"
+
+
+def test_a_judge_says_of_a_set_what_the_table_does(result, parts):
+    training, held_out, fresh = parts
+    judge = Judge(training, held_out)
+    assert judge.settings.items() <= result.settings.items()
+    for name, kind in (("fresh", "samples"), ("noise", "control")):
+        own, expected = judge.measure(fresh[:: 1 if name == "fresh" else -1], kind=kind), result.sets[name]
+        assert (own.kind, own.figures) == (kind, expected.figures)
+        np.testing.assert_array_equal(own.copies.distances, expected.copies.distances)
+    assert judge.measure_held_out().figures == result["held-out images"]
+    last = judge.measure_training(np.arange(900, 1000))
+    assert last.kind == "real"
+    assert last.figures == judge.measure_training(np.arange(-100, 0)).figures
+    assert (last.copies.nearest != np.arange(900, 1000)).all()
+    for call, message in (
+        (lambda: judge.measure(fresh[:, :4]), "images are 4x8 but training images are 8x8"),
+        (lambda: judge.measure(fresh[:5]), "images must be at least 6 images"),
+        (lambda: judge.measure(fresh, np.zeros(300)), "labels need the digit network"),
+        (lambda: judge.measure(fresh, kind="real"), "kind must be one of 'samples', 'control'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 def test_real_images_and_fresh_ones_pass_and_the_controls_do_not(result):
