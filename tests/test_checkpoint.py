@@ -15,6 +15,8 @@ from sklearn.decomposition import PCA
 from sparsegen_classic import (
     KSVD,
     CheckpointError,
+    GaussianCoefficients,
+    MarkovSupports,
     SparseImageGenerator,
     Trainlets,
     open_images,
@@ -140,6 +142,34 @@ def test_jobs_and_progress_may_change(store, tmp_path):
     np.testing.assert_array_equal(first.sample(5, 0), again.sample(5, 0))
 
 
+def test_what_does_the_same_is_the_same_work(store, tmp_path):
+    """Sizes and numbers of another type, parts by default, what the generator decides instead of a part."""
+    folder = tmp_path / "work"
+    first = generator(random_state=0, n_groups=None).fit(store, checkpoint=folder)
+    trainlets = Trainlets(24, n_nonzero_coefs=4, max_iter=2, batch_size=np.int64(100), random_state=5)
+    coefficients = GaussianCoefficients(prior_strength=1, draw="clip", n_jobs=2)
+    for other in (
+        generator(random_state=np.int64(0), n_groups=10),
+        generator(n_groups=None).set_params(dictionary__image_shape=[8, 8]),
+        generator(dictionary=trainlets, n_groups=10, supports=MarkovSupports(pair_exponent=0.4, n_groups=7)),
+        generator(n_groups=None, supports=MarkovSupports(pair_exponent=0.4), coefficients=coefficients),
+    ):
+        again = other.fit(store, checkpoint=folder)
+        np.testing.assert_array_equal(again.sample(3, 0), first.sample(3, 0))
+    refusal(
+        "n_groups is 10 there and None here",
+        folder,
+        generator(n_groups=None, supports=MarkovSupports(pair_exponent=0.4, n_groups=7)),
+        store,
+    )
+    refusal(
+        "supports, smoothing is 0.5 there and 0.4 here",
+        folder,
+        generator(n_groups=None, supports=MarkovSupports(pair_exponent=0.4, smoothing=0.4)),
+        store,
+    )
+
+
 def refusal(message, folder, model, X, y=None):
     before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*.np?"))
     with pytest.raises(CheckpointError, match=message):
@@ -157,13 +187,17 @@ def test_other_work_is_refused_with_the_reason(digits, store, tmp_path):
     refusal("dictionary, class is 'Trainlets' there", folder, generator(dictionary=KSVD(24)), store)
     refusal("number of images is 600 there and 599 here", folder, generator(), digits[1:])
     refusal("content is", folder, generator(), digits)
-    refusal("labels is 'none' there", folder, generator(), store, np.zeros(600, int))
+    labels = np.arange(600) % 2
+    refusal("per_class is False there and True here", folder, generator(per_class=True), store, labels)
+    generator().fit(store, labels, checkpoint=folder)  # labels that it has no use for
     about = json.loads((folder / "checkpoint.json").read_text())
     about["version of numba"] = "0.1"
     (folder / "checkpoint.json").write_text(json.dumps(about))
     refusal("version of numba is '0.1' there", folder, generator(), store)
     (folder / "checkpoint.json").write_text("{")
     refusal("damaged .* remove the folder to begin anew", folder, generator(), store)
+    generator(per_class=True).fit(store, labels, checkpoint=tmp_path / "classes")
+    refusal("labels is", tmp_path / "classes", generator(per_class=True), store, 1 - labels)
     (folder / "checkpoint.json").unlink()
     refusal("is no checkpoint, it holds .*; give a new or an empty folder", folder, generator(), store)
 

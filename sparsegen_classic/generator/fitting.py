@@ -191,8 +191,7 @@ def fit_codes(
     ``supports`` finds by itself if it is made for that.
     """
     _, supports, coefficients = parts
-    if n_groups is None and supports.get_params().get("n_groups") == 1:
-        n_groups = default_n_groups(len(images))
+    n_groups = wanted_groups(n_groups, supports, len(images))
     groups = None
     if n_groups is not None:
         check_integer("n_groups", n_groups, 1, len(images), "each needs an image")
@@ -208,6 +207,12 @@ def fit_codes(
             groups = supports.most_probable_groups(codes) if n_groups_of(supports) > 1 else None
     with _timed("coefficients"):
         coefficients.fit(codes, **({} if groups is None else {"groups": groups}))
+
+
+def wanted_groups(n_groups: int | None, supports: Any, n_images: int) -> int | None:
+    """Return how many families of images to look for; None leaves the groups to the supports."""
+    by_default = n_groups is None and supports.get_params().get("n_groups") == 1
+    return default_n_groups(n_images) if by_default else n_groups
 
 
 def n_groups_of(supports: Any) -> int:

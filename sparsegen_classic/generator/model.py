@@ -172,7 +172,8 @@ class SparseImageGenerator(BaseEstimator):
             Labels, needed for ``per_class=True``.
         checkpoint : path, default=None
             Folder that keeps what is done, new, empty or of the same fit. Interrupted at any moment, even
-            killed, the same call goes on from there, and the model is the same to the last bit.
+            killed, the same call goes on from there, and the model is the same to the last bit. A call is the
+            same if it does the same: what is left to a default counts as what it becomes.
 
         Returns
         -------
@@ -198,7 +199,7 @@ class SparseImageGenerator(BaseEstimator):
         self.classes_, members = split_classes(self.per_class, y, len(source))
         self.class_prior_ = np.array([len(member) for member in members]) / len(source)
         with (
-            open_stages(self, source, y, checkpoint) as (readable, stages),
+            open_stages(self, source, y, members, checkpoint) as (readable, stages),
             self._progress(len(members), "fit", "model") as bar,
         ):
             models = fit_models(self, readable, members, stages, bar.update)

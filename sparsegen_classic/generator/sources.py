@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from sparsegen_classic._checkpoint import Checkpoint, Stages
 from sparsegen_classic._parallel import workers_are_remote
 from sparsegen_classic._rows import ArrayFile, Rows, as_source
+from sparsegen_classic.generator.defaults import make_parts
+from sparsegen_classic.generator.fitting import wanted_groups
 from sparsegen_classic.images import ImageStore
 
 _BLOCK = 2048  # images hashed at a time
@@ -45,7 +47,11 @@ def check_images(generator: Any, X: Any) -> Any:
 
 @contextmanager
 def open_stages(
-    generator: Any, source: Any, y: ArrayLike | None, checkpoint: str | os.PathLike[str] | None
+    generator: Any,
+    source: Any,
+    y: ArrayLike | None,
+    members: list[NDArray[np.intp]],
+    checkpoint: str | os.PathLike[str] | None,
 ) -> Iterator[tuple[Any, Stages | None]]:
     """Return the source as workers can read it, and the stages of the checkpoint asked for, if any."""
     remote_array = workers_are_remote() and isinstance(source, np.ndarray)
@@ -58,7 +64,11 @@ def open_stages(
             f"checkpoint={os.fspath(checkpoint)!r} needs a dictionary that can be resumed (Trainlets, KSVD), "
             f"got {type(generator.dictionary).__name__}; fit it without checkpoint"
         )
-    work = {"work": "fit", "parameters": _parameters(generator), "data": _fingerprint(source, y)}
+    work = {
+        "work": "fit",
+        "parameters": _resolved(generator, [len(member) for member in members]),
+        "data": _fingerprint(source, y if generator.per_class else None),
+    }
     with Checkpoint(checkpoint, work) as stages:
         if remote_array:
             source = _stored(source, stages.path("images.npy"))
@@ -68,6 +78,20 @@ def open_stages(
 def _stored(images: np.ndarray, path: Path) -> ArrayFile:
     np.save(path, images)
     return ArrayFile.open_npy(path)
+
+
+def _resolved(generator: Any, sizes: list[int]) -> dict[str, Any]:
+    """Return what a fit to classes of these sizes depends on: of what is left to a default, what it is."""
+    given = generator.dictionary, generator.supports, generator.coefficients
+    shape = tuple(generator.image_shape_.tolist())
+    parts = make_parts(*given, shape, min(sizes), {"random_state": None})  # they get the generator's
+    groups = [wanted_groups(generator.n_groups, parts[1], size) for size in sizes]
+    if groups[0] is not None and "n_groups" in parts[1].get_params():
+        parts[1].set_params(n_groups=1)  # they get what is found
+    names = "dictionary", "supports", "coefficients"
+    resolved = {name: _parameters(part) for name, part in zip(names, parts, strict=True)}
+    same = len(set(groups)) == 1
+    return _parameters(generator) | resolved | {"n_groups": groups[0] if same else groups}
 
 
 def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
@@ -83,6 +107,10 @@ def _plain(value: Any) -> Any:
         return _parameters(value)
     if isinstance(value, np.random.Generator | np.random.RandomState | np.random.SeedSequence):
         return "drawn once"  # the seeds are in the checkpoint
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, np.ndarray):
         return f"array {hashlib.sha256(value.tobytes()).hexdigest()}"
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)

@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sparsegen_classic import SparseImageGenerator, Trainlets, open_images, plan_memory, save_images
+from sparsegen_classic import (
+    KSVD,
+    SparseImageGenerator,
+    Trainlets,
+    load_model,
+    open_images,
+    plan_memory,
+    save_images,
+    store_images,
+)
 from sparsegen_classic.cli import main
 
 SIZES = ["--dictionary", "trainlets", "--n-components", "20", "--n-nonzero-coefs", "4", "--max-iter", "2"]
@@ -75,6 +84,51 @@ def test_the_seed_of_a_checkpoint_is_remembered(photos, tmp_path):
     assert len(seeds) == 1
     refused = run(*command, "-o", tmp_path / "2.npz", "--seed", seeds.pop() + 1, code=1)
     assert "of other work: parameters, random_state is" in refused.stderr
+
+
+def only_going_on(monkeypatch):
+    """Let nothing be learned or coded that a checkpoint holds already."""
+    for cls, name in ((KSVD, "learn_steps"), (Trainlets, "learn_steps"), (KSVD, "transform")):
+        monkeypatch.setattr(cls, name, lambda *_, **__: pytest.fail("done again"))
+
+
+@pytest.mark.parametrize("first", ["command", "call"])
+@pytest.mark.parametrize("options", [[], ["--per-class"], ["--paper"]], ids=["", "per class", "paper"])
+def test_a_command_and_the_call_that_does_the_same_share_a_checkpoint(tmp_path, monkeypatch, first, options):
+    digits = open_images("digits")
+    np.savez(tmp_path / "some.npz", images=digits.images[:240], labels=digits.labels[:240] % 2)
+    some, work, ways = open_images(tmp_path / "some.npz"), tmp_path / "work", ["command", "call"]
+    make = SparseImageGenerator.paper if "--paper" in options else SparseImageGenerator
+    models = {}
+    for way in ways if first == "command" else ways[::-1]:
+        if way == "command":
+            command = ["fit", tmp_path / "some.npz", "--seed", 1, *options, "--checkpoint", work]
+            run(*command, "-o", tmp_path / "a.npz")
+            models[way] = load_model(tmp_path / "a.npz")
+        else:
+            work.mkdir(exist_ok=True)
+            generator = make(random_state=1, per_class="--per-class" in options)
+            labels = some.labels if generator.per_class else None
+            models[way] = generator.fit(some.images, labels, checkpoint=work / "fit")
+        only_going_on(monkeypatch)
+    np.testing.assert_array_equal(models["command"].sample(9, 2), models["call"].sample(9, 2))
+
+
+def test_a_command_and_a_call_on_one_store_share_a_checkpoint(photos, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    store = store_images(photos, work / "images")
+    SparseImageGenerator(Trainlets(max_iter=2), random_state=1, n_jobs=1).fit(store, checkpoint=work / "fit")
+    only_going_on(monkeypatch)
+    command = ["fit", photos, "--dictionary", "trainlets", "--checkpoint", work, "-o", tmp_path / "a.npz"]
+    refused = run(*command, code=1).stderr
+    assert "of other work: parameters, dictionary, max_iter is 2 there and 10 here" in refused
+    refused = run(*command, "--max-iter", 2, "--n-components", 34, code=1).stderr
+    assert "dictionary, n_components is 35 there and 34 here" in refused
+    refused = run(*command, "--max-iter", 2, "--n-groups", 2, code=1).stderr
+    assert "n_groups is 3 there and 2 here" in refused
+    named = ["--n-components", 35, "--n-nonzero-coefs", 5, "--n-groups", 3]  # what the defaults become
+    run(*command, "--max-iter", 2, *named)
 
 
 def test_other_settings_are_refused(photos, tmp_path):
