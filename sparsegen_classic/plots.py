@@ -309,6 +309,15 @@ def save_figure(
     return path
 
 
+def axes_of(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """Return ``ax``, or the axes of a new figure of this size in inches."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
 def _draw(sheet: NDArray[np.float32], tiles: NDArray[np.float32], ax: Axes | None, title: str = "") -> Axes:
     """Show a sheet of tiles with 0 black and 1 white; new figures are made to its measure."""
     if ax is None:

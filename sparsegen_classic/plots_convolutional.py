@@ -15,7 +15,7 @@ from sparsegen_classic.convolutional.counts import sparsity_counts
 from sparsegen_classic.convolutional.operator import ConvDictionary
 from sparsegen_classic.convolutional.sparse_maps import SparseMaps
 from sparsegen_classic.images.grid import image_grid
-from sparsegen_classic.plots import plot_atoms
+from sparsegen_classic.plots import axes_of, plot_atoms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,10 +142,7 @@ def _dense(maps: ArrayLike | SparseMaps) -> np.ndarray:
 
 
 def _show(sheet: np.ndarray, title: str, ax: Axes | None, **options: Any) -> Axes:
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+    ax = axes_of(ax, (7, 6))
     ax.imshow(sheet, interpolation="nearest", **options)
     ax.set_axis_off()
     ax.set_title(title, fontsize=10)

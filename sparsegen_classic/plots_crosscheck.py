@@ -11,6 +11,7 @@ import numpy as np
 
 from sparsegen_classic._validation import check_choice
 from sparsegen_classic.crosscheck import Example, LayerReport
+from sparsegen_classic.plots import axes_of
 from sparsegen_classic.reports import Report
 
 if TYPE_CHECKING:
@@ -49,10 +50,7 @@ def plot_verdicts(report: LayerReport, *, ax: Axes | None = None) -> Axes:
 
     n_columns = 6
     n_rows = -(-len(report.verdicts) // n_columns)
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(figsize=(9, 0.42 * n_rows + 0.9), layout="constrained")
+    ax = axes_of(ax, (9, 0.42 * n_rows + 0.9))
     for i, verdict in enumerate(report.verdicts):
         row, column = divmod(i, n_columns)
         colour = _COLOURS[verdict.status]
@@ -104,10 +102,7 @@ def plot_example(example: Example, *, show: str = "difference", ax: Axes | None 
     if array is None or array.ndim == 0:
         raise ValueError(f"show={show!r}: the example has no array of that kind")
     sheet = _sheet(array)
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(figsize=_size_of(sheet), layout="constrained")
+    ax = axes_of(ax, _size_of(sheet))
     finite = np.abs(sheet[np.isfinite(sheet)])
     most = finite.max(initial=0) or 1.0
     ax.set_facecolor("#c8c8c8")  # between maps, and where there is no number

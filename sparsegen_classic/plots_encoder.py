@@ -12,6 +12,7 @@ import numpy as np
 
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.crosscheck import EncoderReport
+from sparsegen_classic.plots import axes_of
 from sparsegen_classic.reports import Report
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def plot_sparsity_levels(
     sets = [list(levels)] if compare is None else [list(levels), list(compare)]
     if not sets[0] or any([one.name for one in s] != [one.name for one in sets[0]] for s in sets):
         raise ValueError("levels must hold at least one layer, and compare the same ones in the same order")
-    ax = _axes(ax, (7, 4))
+    ax = axes_of(ax, (7, 4))
     width = 0.8 / len(sets)
     for i, (one, label) in enumerate(zip(sets, labels, strict=False)):
         at = np.arange(len(one)) + (i - (len(sets) - 1) / 2) * width
@@ -93,7 +94,7 @@ def plot_needle_map(level: LayerSparsity, *, ax: Axes | None = None) -> Axes:
     if level.needle_map.ndim not in (1, 2):
         raise ValueError(f"level {level.name!r} must have one or two axes of positions, got {level.shape}")
     title = f"{level.name}: {needles.mean():.3g} of {level.shape[0]} non-zeros a needle"
-    return _show(needles, title, _axes(ax, (6, 5)), cmap="viridis", vmin=0)
+    return _show(needles, title, axes_of(ax, (6, 5)), cmap="viridis", vmin=0)
 
 
 def plot_excess(
@@ -127,7 +128,7 @@ def plot_excess(
     shown = np.atleast_2d(excess[image])
     title = f"objective above the reference, layer {one.layer}, image {image}"
     limit = float(np.abs(shown).max()) or 1.0
-    ax = _show(shown, title, _axes(ax, (6, 5)), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    ax = _show(shown, title, axes_of(ax, (6, 5)), cmap="RdBu_r", vmin=-limit, vmax=limit)
     if image == worst[0] and excess[worst] > 0:
         row, column = (0, *worst[1:])[-2:]
         ax.plot(column, row, "kx", markersize=9)
@@ -158,7 +159,7 @@ def plot_objectives(report: EncoderReport, *, layer: int | None = None, ax: Axes
     one = _layer(report, layer)
     assert one.objective is not None
     assert one.reference is not None
-    ax, at = _axes(ax, (7, 4)), np.arange(report.n_images)
+    ax, at = axes_of(ax, (7, 4)), np.arange(report.n_images)
     ax.bar(at - 0.2, one.objective, 0.4, label="encoder")
     ax.bar(at + 0.2, one.reference, 0.4, label="reference")
     ax.margins(y=0.3)
@@ -208,14 +209,6 @@ def _layer(report: EncoderReport, layer: int | None) -> EncoderLayer:
         known = [one.layer for one in report.layers if one.objective is not None]
         raise ValueError(f"layer must be one with an objective, {known}, got {layer!r}")
     return having[-1]
-
-
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(figsize=size, layout="constrained")[1]
 
 
 def _show(values: np.ndarray, title: str, ax: Axes, **options: Any) -> Axes:

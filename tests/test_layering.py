@@ -39,7 +39,9 @@ SIDEWAYS = {
     ("model_io", "model_checks"),
     ("plots_convolutional", "plots"),
     ("reports", "plots"),
+    ("plots_encoder", "plots"),
     ("plots_encoder", "reports"),
+    ("plots_crosscheck", "plots"),
     ("plots_crosscheck", "reports"),
 }
 HEAVY = ("matplotlib", "pgmpy", "torch", "jax", "onnx", "onnxruntime", "dask", "distributed")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from sparsegen_classic._version import __version__
 
-STATUSES = ("fail", "note", "skip", "pass")
 _SHOWN = 4096  # entries: larger inputs are described, not listed
 _PRINTED = 256  # the same in print
 
