@@ -124,7 +124,7 @@ def plot_dictionary(
     >>> digits = open_images("digits")
     >>> generator = SparseImageGenerator(random_state=0).fit(digits.images[:300])
     >>> plot_dictionary(generator, n_atoms=10).get_title()
-    '10 most used of 43 atoms, usage 95 to 46'
+    '10 most used of 43 atoms, usage 69 to 41'
     """
     shape = tuple(generator.image_shape_)
     usage = [np.diff(part.magnitudes_.indptr).reshape(2, -1).sum(axis=0) for part in generator.coefficients_]
