@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,17 @@ def test_exponents_of_growth(make_faces):
     rows = [{"fit": {"images": n}, "s": 3e-9 * n**2} for n in (10_000, 20_000, 40_000)]
     assert bench_scale.exponent(rows, lambda row: row["s"]) == "2.00"
     assert bench_scale.exponent(rows, lambda row: 0) == bench_scale.exponent(rows[:1], len) == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the usage of a child process")
+def test_the_memory_of_a_run_is_without_that_of_who_measures(make_faces):
+    bench_scale = importlib.import_module("bench_scale")
+    held = np.ones(25_000_000)
+    facts = bench_scale.run("-S", "-c", "import json; print('loud'); print(json.dumps({'answer': 42}))")
+    assert facts["answer"] == 42
+    assert 2 < facts["megabytes"] < held.nbytes / 2e6
+    with pytest.raises(SystemExit, match="failed: -S -c 1/0"):
+        bench_scale.run("-S", "-c", "1/0")
 
 
 def test_the_benchmark_end_to_end(make_faces, tmp_path, monkeypatch, capsys):

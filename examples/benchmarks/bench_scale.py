@@ -19,8 +19,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import make_faces
@@ -42,18 +40,26 @@ OURS, RANDOM, REAL = "samples", "random combinations", "real images"
 # -- what is run ---------------------------------------------------------------------------------------------
 
 
+# The peak of a process counts that of the one it was forked from (here: with all faces that it made), so
+# that a small one starts it.
+STARTER = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+code = subprocess.run(sys.argv[1:]).returncode
+seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(f'{{"wall": {seconds}, "megabytes": {peak * (1 if sys.platform == "darwin" else 1024) / 1e6}}}')
+sys.exit(code)
+"""
+
+
 def run(*arguments):
     """Run Python in a process of its own; return the JSON it prints, its seconds and peak memory."""
-    start = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            sys.exit(f"failed: {' '.join(map(str, arguments))}")
-        output.seek(0)
-        facts = json.loads(output.read().splitlines()[-1])
-    return facts | {"wall": time.perf_counter() - start, "megabytes": usage.ru_maxrss * 1024 / 1e6}
+    command = [sys.executable, "-S", "-c", STARTER, sys.executable, *map(str, arguments)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE)
+    if ran.returncode:
+        sys.exit(f"failed: {' '.join(map(str, arguments))}")
+    facts, usage = map(json.loads, ran.stdout.splitlines()[-2:])
+    return facts | usage
 
 
 def fit(faces, place):
