@@ -248,6 +248,8 @@ def _load_filters(path: str) -> Any:
     model = load_model(path)
     if not isinstance(model, ConvDictionaryLearning):
         raise ValueError(f"{path} holds a {type(model).__name__}; give a file of `csc learn`")
+    if not hasattr(model, "filters_"):
+        raise ValueError(f"{path} holds no filters yet; give a file of `csc learn`")
     return model
 
 

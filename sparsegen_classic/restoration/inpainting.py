@@ -123,7 +123,7 @@ def inpaint(
         plane[:] = _inpaint_plane(plane, seen, grid, atoms, sigma, n_jobs)
     if observed.ndim == 2:
         return planes_to_channels(planes, pixels)
-    return np.clip(np.moveaxis(planes, 0, 2), 0, 1).astype(pixels.dtype)
+    return np.clip(np.moveaxis(planes, 0, 2), 0, 1).astype(pixels.dtype, order="C")
 
 
 def _check_mask(image: ArrayLike, mask: Any) -> NDArray[np.bool_]:

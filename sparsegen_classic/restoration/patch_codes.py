@@ -253,8 +253,7 @@ def decode_images(path: str | os.PathLike[str], model: KSVD) -> Iterator[tuple[s
 
     ``path`` was written by :func:`encode_images` with the dictionary ``model``; another one is an error.
     """
-    components = model.components_
-    patch_shape, _ = _patch_rules(model)
+    (patch_shape, _), components = _patch_rules(model), model.components_
     with _codes_named(path), open_archive(path) as archive:
         header = _read_header(archive)
         if header["dictionary"] != _digest(components):

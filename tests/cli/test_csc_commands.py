@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsegen_classic import KSVD, load_model, open_images, save_images, save_model
+from sparsegen_classic import KSVD, ConvDictionaryLearning, load_model, open_images, save_images, save_model
 from sparsegen_classic.convolutional.learning_files import load_codes
 from tests.cli.test_commands import run
 
@@ -131,6 +131,10 @@ def other_model(path):
     return save_model(KSVD(3, random_state=0).fit(X), path)
 
 
+def unlearned(path):
+    return save_model(ConvDictionaryLearning(3, 3), path)
+
+
 def black(path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
     return path
@@ -147,6 +151,7 @@ def black(path):
         (lambda i, f, p: ("encode", i, "--filters", f, "-o", p / "o.npz", "--lam", -1), "lam must be"),
         (lambda i, f, p: ("encode", i, "--filters", i, "-o", p / "o.npz"), "is not a model file"),
         (lambda i, f, p: ("encode", i, "--filters", other_model(p / "k.npz"), "-o", p / "o.npz"), "a KSVD"),
+        (lambda i, f, p: ("encode", i, "--filters", unlearned(p / "u.npz"), "-o", p / "o.npz"), "no filters"),
         (lambda i, f, p: ("encode", i, "--size", 2, "--fit", "crop", "--filters", f, "-o", p / "o.npz"),
          "as large as atom_shape"),
         (lambda i, f, p: ("reconstruct", f, "--filters", f, "-o", p / "o.png"), "is no file of codes"),

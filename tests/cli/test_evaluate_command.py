@@ -5,16 +5,10 @@ import struct
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from sparsegen_classic import evaluate_generator, load_model, open_images, save_images
-from sparsegen_classic.cli import _drawn, main
-
-
-def run(*arguments):
-    """Run a command in-process; exceptions other than an exit are failures of the test."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-    return result.exit_code, result.stdout, result.stderr
+from sparsegen_classic.cli import _drawn
+from tests.cli.test_commands import run
 
 
 @pytest.fixture(scope="module")

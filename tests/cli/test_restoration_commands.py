@@ -4,18 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from sparsegen_classic import load_model
-from sparsegen_classic.cli import main
+from sparsegen_classic import MarkovSupports, load_model, save_model
 from sparsegen_classic.images import extract_patches, split_means
 from sparsegen_classic.restoration import decode_images, denoise, inpaint, iterate_images, read_image
-
-
-def run(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-    return result.exit_code, result.stdout, result.stderr
+from tests.cli.test_commands import run
 
 
 def scene(height, width, shift=0.0):
@@ -94,6 +88,10 @@ def test_codes_belong_to_their_dictionary(folder, dictionary, tmp_path):
     assert (code, "coded with another dictionary" in err) == (1, True)
     code, _, err = run("reconstruct", dictionary, "--dictionary", dictionary, "-o", tmp_path / "out")
     assert (code, "is no file of codes" in err) == (1, True)
+    save_model(MarkovSupports().fit(np.eye(3)), tmp_path / "supports.npz")
+    for command in ("encode", folder), ("reconstruct", codes):
+        code, _, err = run(*command, "--dictionary", tmp_path / "supports.npz", "-o", tmp_path / "out.npz")
+        assert (code, "model is no dictionary of patches" in err) == (1, True)
 
 
 def test_unreadable_files_in_a_stream(folder, tmp_path):
