@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -25,7 +26,7 @@ from sparsegen_classic._parallel import for_blocks, map_blocks, workers_are_remo
 from sparsegen_classic.cli import _cluster
 from sparsegen_classic.cli._cluster import check_visible, cluster_option, on_cluster
 from sparsegen_classic.cli._common import common_options, guarded
-from sparsegen_classic.generator import fitting
+from sparsegen_classic.generator import draws, fitting
 from sparsegen_classic.images import store as image_stores
 
 distributed = pytest.importorskip("distributed", reason="the cluster tests need the extra [dask]")
@@ -236,6 +237,68 @@ def test_a_worker_killed_during_a_fit_changes_nothing(client, images, many_block
     killer.join()
     assert killed_at[0] < 90  # files of 30 blocks, three each
     assert found == expected
+
+
+@pytest.mark.parametrize("n_workers", [2, 4])
+def test_a_model_that_draws_is_not_sent_with_every_block(cluster, client, monkeypatch, n_workers):
+    """But by the client once, to one worker; the others get it from each other."""
+    dictionary = KSVD(60, n_nonzero_coefs=8, max_iter=1)
+    generator = SparseImageGenerator(dictionary, random_state=0, n_groups=2).fit(open_images("digits").images)
+    expected, size = generator.sample(80, 1), len(pickle.dumps(generator))
+    _scale(cluster, n_workers)
+    monkeypatch.setattr(draws, "_BLOCK", 4)
+    sent, write = [], distributed.comm.tcp.TCP.write
+
+    async def counted(self, *message, **options):
+        sent.append(await write(self, *message, **options))
+        return sent[-1]
+
+    client.run(_count_arrivals())
+    with monkeypatch.context() as patch, parallel_config(backend="dask", client=client):
+        patch.setattr(distributed.comm.tcp.TCP, "write", counted)
+        patch.setattr(draws, "_draw_block", _slowly())  # else one worker does all
+        found = generator.sample(80, 1)
+    assert found.tobytes() == expected.tobytes()
+    arrived = sum(client.run(_arrivals()).values())
+    assert 2 <= arrived <= 2 * n_workers  # of twenty blocks; again where a block changes hands meanwhile
+    large = [n for n in sent if n > size / 2]
+    assert len(large) == 2  # to the scheduler, which is in this process, and from it to a worker
+    assert sum(sent) < 2.5 * size  # twenty blocks, and their results
+
+
+def _slowly():
+    def draw(block, *given):
+        from sparsegen_classic.generator.draws import _draw_block
+
+        time.sleep(0.1)
+        return _draw_block(block, *given)
+
+    return draw
+
+
+def _count_arrivals():
+    def count():
+        from sparsegen_classic import _parallel
+
+        def counted(self, *given):
+            counted.n += 1
+            counted.init(self, *given)
+
+        counted.n, counted.init = 0, _parallel._Work.__init__
+        _parallel._Work.__init__ = counted
+
+    return count
+
+
+def _arrivals():
+    def arrivals():
+        from sparsegen_classic import _parallel
+
+        counted = _parallel._Work.__init__
+        _parallel._Work.__init__ = counted.init
+        return counted.n
+
+    return arrivals
 
 
 @click.command()
