@@ -120,6 +120,7 @@ def select_settings(
     """
     check_real("validation_share", validation_share, 0.01, 0.9)
     check_integer("n_samples", n_samples, 10)
+    check_real("least_copy_test", least_copy_test, 0, 1)
     images = np.asarray(X, np.float32)
     split_seed, fit_seed, draw_seed, measure_seed = seed_sequence(random_state).generate_state(4).tolist()
     labels = None if y is None else np.asarray(y)
@@ -178,5 +179,6 @@ def _pseudo_likelihood(
         own = (
             np.arange(len(some)) if model.classes_ is None else np.flatnonzero(known == model.classes_[index])
         )
-        values.append(supports.pseudo_log_likelihood(codes[own]))
+        if len(own):  # a rare class may have none
+            values.append(supports.pseudo_log_likelihood(codes[own]))
     return float(np.median(np.concatenate(values)))

@@ -51,6 +51,15 @@ def test_images_set_aside_are_not_trained_on_and_classes_are_kept(digits):
     assert str(select_settings(generator, *data, n_samples=50, random_state=3)) == str(selection)
 
 
+def test_a_class_may_be_too_rare_for_the_images_set_aside(digits):
+    rows = np.concatenate([np.flatnonzero(digits.labels == 0)[:170], np.flatnonzero(digits.labels == 1)[:5]])
+    generator, share = SparseImageGenerator(KSVD(3, max_iter=1), per_class=True), 0.07
+    data = digits.images[rows], digits.labels[rows], {"n_groups": [1, 2]}
+    selection = select_settings(generator, *data, n_samples=20, validation_share=share)
+    assert len(selection.evaluation.held_out) == 13
+    assert np.isfinite([train for train, _ in selection.pseudo_likelihoods.values()]).all()
+
+
 def test_the_default_grid_goes_by_the_number_of_images(digits):
     selection = select_settings(SparseImageGenerator(KSVD(15)), digits.images[:282], n_samples=50)
     assert sorted(params["n_groups"] for params in selection.candidates.values()) == [1, 3, 7]
@@ -91,6 +100,8 @@ def test_bad_input(digits):
         select_settings(generator, images, validation_share=1.5)
     with pytest.raises(ValueError, match="n_samples must be at least 10, got 3"):
         select_settings(generator, images, n_samples=3)
+    with pytest.raises(ValueError, match="least_copy_test must be at least 0 and at most 1, got 5"):
+        select_settings(generator, images, least_copy_test=5)
     with pytest.raises(ValueError, match="Invalid parameter 'groups' for estimator SparseImageGenerator"):
         select_settings(generator, images, grid={"groups": [1]})
     with pytest.raises(ValueError, match="per_class=True needs labels"):
