@@ -181,7 +181,7 @@ def plot_images(
     sheet = image_grid(with_band, n_columns)
     columns = (sheet.shape[1] - 1) // (width + 1)
     ax = _draw(sheet, tiles, ax)
-    size = min(10, _pixel_points(ax, sheet) * min(0.75 * band, 1.6 * width / max(map(len, names))))
+    size = min(10, _pixel_points(ax, sheet) * min(0.75 * band, 1.6 * width / max(1, *map(len, names))))
     for i, name in enumerate(names):
         row, column = divmod(i, columns)
         x, y = 0.5 + column * (width + 1) + width / 2, 0.5 + row * (height + band + 1) + band / 2

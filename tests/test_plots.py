@@ -52,6 +52,7 @@ def test_labels_stand_above_their_images(images):
         band = 2
         assert (1 + 10 * 0) <= y - (i // 4) * (8 + band + 1) <= band + 1
         assert sheet[round(y), round(x)] == 1
+    assert [text.get_text() for text in plot_images(images, labels=[""] * 12).texts] == [""] * 12
     with pytest.raises(ValueError, match="labels must be one per image, expected 12, found 2"):
         plot_images(images, labels=[1, 2])
 

@@ -32,12 +32,13 @@ class Run:
 
     def restore(self, state: State) -> None:
         """Give the model the attributes of a state, as copies, if the state is of the same run."""
-        if not isinstance(state, dict) or not {"run", *self.names} <= state.keys():
+        about = state.get("run") if isinstance(state, dict) else None
+        if not isinstance(about, dict) or not set(self.names) <= state.keys():
             raise ValueError("state must be None or a dict that learn_steps of the same class yielded")
-        for name in state["run"].keys() & self.about.keys():
-            if state["run"][name] != self.about[name]:
+        for name in about.keys() & self.about.keys():
+            if about[name] != self.about[name]:
                 raise ValueError(
-                    f"state is of a run with {name} {state['run'][name]}, but now it is {self.about[name]}; "
+                    f"state is of a run with {name} {about[name]}, but now it is {self.about[name]}; "
                     "go on with the same parameters and data, or start anew with state=None"
                 )
         for name in self.names:

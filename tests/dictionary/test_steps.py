@@ -142,6 +142,7 @@ def test_states_are_references_and_do_not_change_what_resumes_from_them(digits):
     [
         (Trainlets(20), {}, "state must be None or a dict that learn_steps of the same class yielded"),
         (KSVD(20), 3, "state must be None or a dict that learn_steps"),
+        (KSVD(20), {"run": 3}, "state must be None or a dict that learn_steps"),
         (Trainlets(20, batch_size=50), None, "state is of a run with batch_size 200, but now it is 50"),
         (KSVD(20, batch_size=200), None, "state is of a run with class Trainlets, but now it is KSVD"),
     ],
