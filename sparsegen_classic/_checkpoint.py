@@ -7,6 +7,7 @@ any moment.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -19,6 +20,7 @@ import numba
 import numpy as np
 import scipy
 import sklearn
+from sklearn.base import BaseEstimator
 
 from sparsegen_classic._archive import ArchiveError, open_archive
 from sparsegen_classic._blocks import remove_partial, writing_kept
@@ -94,6 +96,17 @@ class Stages:
                 last = time.monotonic()
                 cost = last - start
 
+    def learn(self, name: str, learner: Any, X: Any) -> Any:
+        """Return the learner fitted to ``X`` step by step, from where that was left, or as it was saved."""
+        classes = {type(learner).__name__: type(learner)}
+        learned = self.load(name, classes)
+        if learned is not None:
+            return learned.set_params(n_jobs=learner.n_jobs, verbose=learner.verbose)
+        self.follow("steps", lambda state: learner.learn_steps(X, state))
+        self.save(name, learner, classes)
+        self.remove("steps")
+        return learner
+
 
 class Checkpoint(Stages):
     """The checkpoint of some work in a folder, new or begun before.
@@ -157,6 +170,24 @@ def load_saved(path: str | os.PathLike[str], classes: Classes | None = None) -> 
         if header.get("stage") != Path(path).stem:
             raise ArchiveError(f"it is of another stage, {header.get('stage')!r:.80}")
         return decode(header["state"], arrays, classes or {})
+
+
+def describe(value: Any) -> Any:
+    """Return a value, or the parameters of an estimator that a result depends on, as JSON can carry them."""
+    if isinstance(value, BaseEstimator):
+        parameters = sorted(value.get_params(deep=False).items())
+        return {"class": type(value).__name__} | {
+            name: describe(given) for name, given in parameters if name not in ("n_jobs", "verbose")
+        }
+    if isinstance(value, np.random.Generator | np.random.RandomState | np.random.SeedSequence):
+        return "drawn once"  # what it gave is in the checkpoint
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return f"array {hashlib.sha256(value.tobytes()).hexdigest()}"
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 
 def read_work(folder: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from sparsegen_classic import (
 )
 from sparsegen_classic.convolutional.learning_files import SavedCodes, load_codes, save_codes
 from sparsegen_classic.images import PatchGrid
-from sparsegen_classic.restoration.patch_codes import decode_images, encode_images, learn_patch_dictionary
+from sparsegen_classic.restoration import decode_images, encode_images, learn_patch_dictionary
 from tests.hostile import print_of
 
 

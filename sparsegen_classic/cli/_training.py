@@ -1,4 +1,4 @@
-"""The training images of ``fit``: in memory, or in a store on disk where memory is short."""
+"""What commands that learn share: training images in memory or on disk, checkpoints, seconds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from typing import Any
 
 import click
 
+checkpoint_option = click.option(
+    "--checkpoint",
+    metavar="DIR",
+    help="Keep what is done in this folder; the same command, given again, goes on from there.",
+)
 _WORTH_SAYING = 1e9  # bytes from which on a plan of the memory is shown unasked
 
 
-def recall_seed(checkpoint: str | None) -> int | None:
+def recall_seed(checkpoint: str | Path | None) -> int | None:
     """Return the seed that a checkpoint was begun with, for a command that does not give one."""
     from sparsegen_classic._checkpoint import read_work
 
-    work = read_work(Path(checkpoint, "fit")) if checkpoint else None
+    work = read_work(checkpoint) if checkpoint else None
     seed = (work or {}).get("parameters", {}).get("random_state")
     return seed if isinstance(seed, int) else None
 

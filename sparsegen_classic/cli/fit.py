@@ -20,7 +20,13 @@ from sparsegen_classic.cli._common import (
     report,
     resolve_seed,
 )
-from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch, training_images
+from sparsegen_classic.cli._training import (
+    checkpoint_option,
+    continued_by,
+    recall_seed,
+    stopwatch,
+    training_images,
+)
 
 
 @click.command()
@@ -98,11 +104,7 @@ from sparsegen_classic.cli._training import continued_by, recall_seed, stopwatch
     help="How coefficients are kept positive.",
 )
 @mode_option
-@click.option(
-    "--checkpoint",
-    metavar="DIR",
-    help="Keep what is done in this folder; the same command, given again, goes on from there.",
-)
+@checkpoint_option
 @click.option(
     "--memory",
     type=Bytes(),
@@ -140,7 +142,8 @@ def fit(source: str, output: str, **options: Any) -> None:
     if checkpoint:
         make_folder(checkpoint)
     start, loud = time.perf_counter(), not options["quiet"]
-    seed = resolve_seed(recall_seed(checkpoint) if options["seed"] is None else options["seed"])
+    at = None if checkpoint is None else Path(checkpoint, "fit")
+    seed = resolve_seed(recall_seed(at) if options["seed"] is None else options["seed"])
     generator = make_generator(options, seed)
     with (
         continued_by(["sparsegen-classic", *sys.argv[1:]], checkpoint),
@@ -157,7 +160,6 @@ def fit(source: str, output: str, **options: Any) -> None:
                     f"--per-class needs labels, and {source} has none; give sub-folders or a labels file"
                 )
             chosen = _select(generator, images, labels, seed, loud) if options["select"] else {}
-            at = None if checkpoint is None else Path(checkpoint, "fit")
             generator.set_params(**chosen).fit(images, labels, checkpoint=at)
             n_images = len(images)
     save_model(generator, output, overwrite=options["force"])

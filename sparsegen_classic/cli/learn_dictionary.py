@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from sparsegen_classic.cli._common import (
     report,
     resolve_seed,
 )
+from sparsegen_classic.cli._training import checkpoint_option, continued_by, recall_seed
 
 
 @click.command("learn-dictionary")
@@ -31,6 +33,7 @@ from sparsegen_classic.cli._common import (
     "--mean", type=click.Choice(["patch", "none"]), default="patch", help="Subtract the mean of each patch."
 )
 @mode_option
+@checkpoint_option
 @errors_option
 @common_options
 @guarded
@@ -43,19 +46,22 @@ def learn_dictionary(source: str, output: str, **options: Any) -> None:
     Examples:
       sparsegen-classic learn-dictionary photos/ -o patches.npz
       sparsegen-classic learn-dictionary photos/ -o colour.npz --mode RGB --n-components 512
+      sparsegen-classic learn-dictionary photos/ -o patches.npz --checkpoint work/
     """
     from sparsegen_classic import restoration, save_model
     from sparsegen_classic._files import check_output
 
     check_output(output, options["force"])
-    start, seed = time.perf_counter(), resolve_seed(options["seed"])
+    start, checkpoint = time.perf_counter(), options["checkpoint"]
+    seed = resolve_seed(recall_seed(checkpoint) if options["seed"] is None else options["seed"])
     names = ("patch_shape", "n_components", "n_nonzero_coefs", "tol", "max_iter", "n_patches", "mean", "mode")
-    model = restoration.learn_patch_dictionary(
-        source,
-        **{name: options[name] for name in (*names, "errors")},
-        random_state=seed,
-        **computing(options),
-    )
+    with continued_by(["sparsegen-classic", *sys.argv[1:]], checkpoint):
+        model = restoration.learn_patch_dictionary(
+            source,
+            **{name: options[name] for name in (*names, "errors", "checkpoint")},
+            random_state=seed,
+            **computing(options),
+        )
     save_model(model, output, overwrite=options["force"])
     seconds, rmse = time.perf_counter() - start, float(model.errors_[-1])
     n_atoms = len(model.components_)

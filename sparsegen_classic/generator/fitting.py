@@ -136,14 +136,7 @@ def learn_dictionary(dictionary: Any, images: Images, stages: Stages | None) -> 
     """Return the dictionary fitted to centred images, with a checkpoint from where that is on."""
     if stages is None:
         return dictionary.fit(images if hasattr(dictionary, "learn_steps") else images[:])
-    classes = {type(dictionary).__name__: type(dictionary)}
-    learned = stages.load("dictionary", classes)
-    if learned is None:
-        stages.follow("steps", lambda state: dictionary.learn_steps(images, state))
-        stages.save("dictionary", dictionary, classes)
-        stages.remove("steps")
-        return dictionary
-    return learned.set_params(n_jobs=dictionary.n_jobs, verbose=dictionary.verbose)
+    return stages.learn("dictionary", dictionary, images)
 
 
 def code_images(

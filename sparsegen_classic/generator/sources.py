@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from sparsegen_classic._checkpoint import Checkpoint, Stages
+from sparsegen_classic._checkpoint import Checkpoint, Stages, describe
 from sparsegen_classic._parallel import workers_are_remote
 from sparsegen_classic._rows import ArrayFile, Rows, as_source
 from sparsegen_classic.generator.defaults import make_parts
@@ -89,31 +88,9 @@ def _resolved(generator: Any, sizes: list[int]) -> dict[str, Any]:
     if groups[0] is not None and "n_groups" in parts[1].get_params():
         parts[1].set_params(n_groups=1)  # they get what is found
     names = "dictionary", "supports", "coefficients"
-    resolved = {name: _parameters(part) for name, part in zip(names, parts, strict=True)}
+    resolved = {name: describe(part) for name, part in zip(names, parts, strict=True)}
     same = len(set(groups)) == 1
-    return _parameters(generator) | resolved | {"n_groups": groups[0] if same else groups}
-
-
-def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
-    """Return the parameters that a result depends on, in values that JSON can carry."""
-    parameters = estimator.get_params(deep=False)
-    return {"class": type(estimator).__name__} | {
-        name: _plain(value) for name, value in sorted(parameters.items()) if name not in ("n_jobs", "verbose")
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseEstimator):
-        return _parameters(value)
-    if isinstance(value, np.random.Generator | np.random.RandomState | np.random.SeedSequence):
-        return "drawn once"  # the seeds are in the checkpoint
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return f"array {hashlib.sha256(value.tobytes()).hexdigest()}"
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+    return describe(generator) | resolved | {"n_groups": groups[0] if same else groups}
 
 
 def _fingerprint(source: Any, y: ArrayLike | None) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from sparsegen_classic.restoration.patch_codes import (
     decode_images,
     encode_images,
     iterate_images,
-    learn_patch_dictionary,
     read_image,
     reconstruct_images,
     save_image,
 )
+from sparsegen_classic.restoration.patch_learning import learn_patch_dictionary
 
 __all__ = [
     "decode_images",

@@ -1,4 +1,4 @@
-"""Dictionaries of patches from folders of images, and whole images as codes over them.
+"""Whole images as codes over a dictionary of patches.
 
 One image at a time is in memory, whatever the folder holds and whatever the sizes of its images.
 """
@@ -23,19 +23,11 @@ from tqdm import tqdm
 
 from sparsegen_classic._archive import Archive, ArchiveError, check_compressed, open_archive, pack_json
 from sparsegen_classic._files import atomic_write, check_output, write_array
-from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.dictionary import KSVD
 from sparsegen_classic.images import open_images
 from sparsegen_classic.images.folder import EXTENSIONS, find_images, read_files
-from sparsegen_classic.images.patches import (
-    MEANS,
-    PatchGrid,
-    add_means,
-    check_patch_shape,
-    sample_patches,
-    split_means,
-)
+from sparsegen_classic.images.patches import PatchGrid, add_means, split_means
 from sparsegen_classic.images.pixels import PixelRules
 from sparsegen_classic.pursuit import orthogonal_mp
 from sparsegen_classic.restoration.planes import BLOCK
@@ -73,7 +65,7 @@ def iterate_images(
     rules = PixelRules(mode)
     check_choice("errors", errors, ("raise", "skip", "warn"))
     path = Path(source) if isinstance(source, str | os.PathLike) else None
-    files = [] if path is None else _image_files(path)
+    files = [] if path is None else image_files(path)
     if path is None or not files:
         for i, image in enumerate(open_images(source, mode=mode).images):
             yield f"{i:05d}", image
@@ -102,68 +94,6 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     ((_, pixels),) = iterate_images(path, mode="RGB")
     grey = (pixels == pixels[..., :1]).all()
     return np.ascontiguousarray(pixels[..., 0]) if grey else pixels
-
-
-def learn_patch_dictionary(
-    source: str | os.PathLike[str] | NDArray[Any],
-    *,
-    patch_shape: int | tuple[int, int] = 8,
-    n_components: int = 256,
-    n_nonzero_coefs: int | None = None,
-    tol: float | None = None,
-    max_iter: int = 10,
-    n_patches: int = 100_000,
-    mean: str = "patch",
-    mode: str = "L",
-    errors: str = "raise",
-    random_state: Any = None,
-    n_jobs: int | None = None,
-    verbose: int = 0,
-) -> KSVD:
-    """Learn a dictionary of patches by K-SVD from random patches of a folder of images.
-
-    Parameters
-    ----------
-    source, mode, errors
-        As for :func:`iterate_images`. In colour a patch holds all three channels.
-    patch_shape : int or (int, int), default=8
-        Sides of a patch; an int means a square.
-    n_components, n_nonzero_coefs, tol, max_iter
-        As for ``KSVD``.
-    n_patches : int, default=100000
-        Patches to learn from; every position in every image is equally likely.
-    mean : {"patch", "none"}, default="patch"
-        "patch" takes from every patch the mean of each of its channels.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed of the patches and of K-SVD.
-    n_jobs, verbose
-        As for ``KSVD``.
-
-    Returns
-    -------
-    KSVD
-        Fitted, with the attributes ``patch_shape_`` ([h, w], or [h, w, 3] in colour) and ``patch_mean_``,
-        which a model file keeps.
-    """
-    check_choice("mean", mean, MEANS)
-    sides = check_patch_shape(patch_shape)
-    (rng,) = spawn_generators(random_state, 1)
-    images = (image for _, image in iterate_images(source, mode=mode, errors=errors, verbose=verbose))
-    patches = sample_patches(images, n_patches, sides, rng)
-    n_channels = 3 if mode == "RGB" else 1
-    X, _ = split_means(patches, mean, n_channels)
-    model = KSVD(
-        n_components,
-        n_nonzero_coefs=n_nonzero_coefs,
-        tol=tol,
-        max_iter=max_iter,
-        random_state=random_state,
-        n_jobs=n_jobs,
-        verbose=verbose,
-    ).fit(X)
-    model.patch_shape_ = [*sides, *([3] if mode == "RGB" else [])]
-    model.patch_mean_ = mean
-    return model
 
 
 def encode_images(
@@ -321,7 +251,8 @@ def save_image(image: ArrayLike, path: str | os.PathLike[str], *, overwrite: boo
     return Path(path)
 
 
-def _image_files(path: Path) -> list[Path]:
+def image_files(path: Path) -> list[Path]:
+    """Return the image files at a path; none if it is a source of another kind."""
     if not path.exists():
         return []  # open_images knows what to say
     if path.is_dir():
