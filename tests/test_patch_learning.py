@@ -99,8 +99,9 @@ def test_arrays_are_told_by_their_values(tmp_path):
     wanted = learn(IMAGES).components_
     for _ in range(2):
         np.testing.assert_array_equal(learn(IMAGES, tmp_path / "work").components_, wanted)
-    with pytest.raises(CheckpointError, match="were taken from other images"):
-        learn(IMAGES[::-1], tmp_path / "work")
+    for other in (IMAGES[::-1], IMAGES.reshape(20, 16, 8)):
+        with pytest.raises(CheckpointError, match="were taken from other images"):
+            learn(other, tmp_path / "work")
 
 
 def test_files_may_be_repaired_until_patches_are_taken(photos, tmp_path):
