@@ -19,7 +19,7 @@ from sparsegen_classic._validation import check_real
 Arrays = dict[str, np.ndarray]
 Classes = Mapping[str, type[BaseEstimator]]
 _HOW = ("n_jobs", "verbose")  # it was computed, which is no part of what it is
-_STATE_NAME = re.compile(r"_?[a-z][a-z0-9_]*_?")
+_STATE_NAME = re.compile(r"_[a-z][a-z0-9_]*|[a-z][a-z0-9_]*_")
 
 
 def encode(value: Any, arrays: Arrays, name: str, classes: Classes) -> Any:

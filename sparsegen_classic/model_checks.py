@@ -47,11 +47,9 @@ def check_model(model: BaseEstimator) -> None:
         if isinstance(value, int) and parameter != "random_state":
             check_integer(f"{name}.{parameter}", int(value), -(2**31), 2**31)  # what compiled code takes
     attribute, check = CHECKS[name]
-    if not hasattr(model, attribute) and not isinstance(model, SparseImageGenerator):
-        parts = [
-            key for key, value in vars(model).items() if key[-1] == "_" and isinstance(value, np.ndarray)
-        ]
-        _only(not parts, f"{name} has {', '.join(parts)} but no {attribute}")
+    if not hasattr(model, attribute):
+        rest = vars(model).keys() - model.get_params(deep=False).keys()
+        _only(not rest, f"{name} has {', '.join(sorted(rest))} but no {attribute}; fit it to the end")
     if hasattr(model, attribute):
         try:
             check(model)

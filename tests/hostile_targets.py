@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from sparsegen_classic import (
     KSVD,
@@ -114,6 +115,7 @@ def _draw(model):
 
 def _like(model, images):
     """Return images with as many channels as the filters have."""
+    check_is_fitted(model, "filters_")
     return np.repeat(images[:2, None], model.filters_.shape[1], axis=1)
 
 

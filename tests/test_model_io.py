@@ -12,6 +12,7 @@ from scipy import sparse
 
 from sparsegen_classic import (
     KSVD,
+    ConvDictionaryLearning,
     GaussianCoefficients,
     MarkovSupports,
     MissingDataGaussian,
@@ -256,6 +257,8 @@ def test_an_object_array_inside_is_never_unpickled(path):
         lambda node: node.update({"class": "Popen"}),
         lambda node: node["state"].update({"__class__": 1}),
         lambda node: node["state"].update({"fit": 1}),
+        lambda node: node["state"].update({"list": [1, 2]}),
+        lambda node: node["state"].pop("dictionaries_"),
         lambda node: node["parameters"].update({"evil": 1}),
         lambda node: node["state"].update({"means_": {"array": "nowhere"}}),
     ],
@@ -271,3 +274,11 @@ def test_a_header_that_asks_for_more_than_a_model(path, change):
     rewrite(path, forge)
     with pytest.raises(ModelFileError, match="is damaged"):
         load_model(path)
+
+
+@pytest.mark.parametrize("model", [KSVD(5), SparseCoder(np.eye(4)), ConvDictionaryLearning(3, 3)])
+def test_a_model_that_is_not_fitted_to_the_end_is_not_saved(model, tmp_path):
+    model.n_features_in_ = 4
+    with pytest.raises(ValueError, match="has n_features_in_ but no .*; fit it to the end"):
+        save_model(model, tmp_path / "half.npz")
+    assert not list(tmp_path.iterdir())
