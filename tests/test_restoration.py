@@ -219,3 +219,12 @@ def test_bad_input(call, message):
 def test_a_mask_of_numbers_is_refused():
     with pytest.raises(TypeError, match="mask must be boolean .* int64; compare it"):
         inpaint(IMAGE, MASK.astype(np.int64))
+
+
+@pytest.mark.parametrize(("side", "stride"), [(1, 1), (4, 4)])
+def test_holes_that_no_patch_bridges_are_refused(side, stride):
+    mask = np.ones((12, 12), bool)
+    mask[4:8, 4:8] = False
+    rules = {"patch_shape": side, "stride": stride, "dictionary": "dct", "n_components": 16}
+    with pytest.raises(ValueError, match="leave pixels missing that share no patch with an observed one"):
+        inpaint(np.full((12, 12), 0.5), mask, **rules)

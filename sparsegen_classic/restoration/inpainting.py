@@ -200,9 +200,14 @@ def _inpaint_plane(
             grid.add(weight, np.ones((1, grid.n_features)), block, share)
         fresh = (weight > 0) & (~known | (sigma > 0))
         filled = np.divide(total, weight, out=filled.copy(), where=fresh)
-        known = known | fresh
+        before, known = known, known | fresh
         if known.all():
             return filled
+        if np.array_equal(before, known):
+            raise ValueError(
+                f"patch_shape={grid.patch_shape} and this stride leave pixels missing that share no patch "
+                "with an observed one; give larger patches or a smaller stride"
+            )
         total[:], weight[:] = 0, 0
 
 
