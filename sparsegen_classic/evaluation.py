@@ -162,6 +162,11 @@ def _compare_supports(
             real_overlaps.append(largest_overlaps(states_from_codes(held_out[model])[0], states))
         moments.append(support_moments(own, codes))
         weights.append(own.shape[0])
+    if not weights:
+        raise ValueError(
+            "training holds no image of a class that was drawn; give images of the classes of the model, or "
+            "draw more by n_samples"
+        )
     longest = 1 + max(int(part.max(initial=0)) for part in overlaps + real_overlaps)
     share = np.array(weights) / sum(weights)
 

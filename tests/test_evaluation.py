@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from sparsegen_classic import SparseImageGenerator, evaluate_generator, open_images
 from sparsegen_classic._codes import states_from_codes
 from sparsegen_classic._rows import Rows
 from sparsegen_classic.dictionary import KSVD
+from sparsegen_classic.evaluation import _compare_supports
 from tests.metrics.recording import Recording
 
 
@@ -113,6 +115,21 @@ def test_missing_labels_and_other_sizes_are_named(data, generator):
         generator, images[:1200], images[1200:], n_samples=20, training_labels=labels[:1200]
     )
     assert without.supports["generator"].real_overlaps is None
+
+
+def test_classes_drawn_but_not_given_are_named(data):
+    images, labels = data
+    few = np.flatnonzero(labels == 0)[:50], np.flatnonzero(labels == 1)[:50]
+    both = np.concatenate(few)
+    model = SparseImageGenerator(KSVD(n_components=5, n_nonzero_coefs=2), per_class=True, random_state=0)
+    model.fit(images[both], labels[both])
+    with pytest.raises(ValueError, match="training holds no image of a class that was drawn"):
+        _compare_supports(
+            model.draw(10, 0, class_=0),
+            [model.encode(images[few[0]], labels[few[0]]), sparse.csr_array((0, 5))],
+            [sparse.csr_array((0, 5)), model.encode(images[few[1]], labels[few[1]])],
+            None,
+        )
 
 
 def test_the_network_checks_the_digits_that_were_drawn():

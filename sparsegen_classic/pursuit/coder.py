@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sparsegen_classic._codes import CodingMixin
 from sparsegen_classic._validation import check_choice
 from sparsegen_classic.pursuit.omp import check_components, check_features, check_sparsity, orthogonal_mp
 from sparsegen_classic.pursuit.thresholding import (
@@ -27,7 +28,7 @@ PURSUITS: dict[str, Callable[..., sparse.csr_array]] = {
 }
 
 
-class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SparseCoder(CodingMixin, BaseEstimator):
     """Code samples over given atoms by a pursuit of choice.
 
     Parameters
@@ -96,12 +97,3 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return pursue(
             X, self.components_, self.n_nonzero_coefs, n_jobs=self.n_jobs, **dict(self.options or {})
         )
-
-    def inverse_transform(self, codes: Any) -> NDArray[np.floating]:
-        """Return the samples (n_samples, n_features) that ``codes`` (sparse or dense) stand for."""
-        check_is_fitted(self)
-        return np.asarray(codes @ self.components_)
-
-    @property
-    def _n_features_out(self) -> int:
-        return len(self.components_)
