@@ -186,7 +186,8 @@ def describe(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
-        return f"array {hashlib.sha256(value.tobytes()).hexdigest()}"
+        content = f"{value.dtype}{value.shape}".encode() + value.tobytes()
+        return f"array {hashlib.sha256(content).hexdigest()}"
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 

@@ -28,6 +28,7 @@ from sparsegen_classic.pursuit.omp import check_components, check_sparsity
 from sparsegen_classic.support import MarkovSupports
 
 _LARGEST = 1e100  # of any number: its square is one
+_NOT_FITTED = {"_sklearn_output_config"}  # of set_output
 _BLOCK = 4096  # supports that are looked at at a time
 _LONGEST_SIDE = 4096  # of an image whose wavelets are made when its atoms are read
 
@@ -48,13 +49,13 @@ def check_model(model: BaseEstimator) -> None:
             check_integer(f"{name}.{parameter}", int(value), -(2**31), 2**31)  # what compiled code takes
     attribute, check = CHECKS[name]
     if not hasattr(model, attribute):
-        rest = vars(model).keys() - model.get_params(deep=False).keys()
+        rest = vars(model).keys() - model.get_params(deep=False).keys() - _NOT_FITTED
         _only(not rest, f"{name} has {', '.join(sorted(rest))} but no {attribute}; fit it to the end")
-    if hasattr(model, attribute):
-        try:
-            check(model)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise type(error)(f"{name}: {error}") from error
+        return
+    try:
+        check(model)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _check_ksvd(model: KSVD) -> None:

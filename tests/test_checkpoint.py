@@ -24,7 +24,7 @@ from sparsegen_classic import (
     store_images,
 )
 from sparsegen_classic import _blocks as blocks
-from sparsegen_classic._checkpoint import Checkpoint, Stages
+from sparsegen_classic._checkpoint import Checkpoint, Stages, describe
 from sparsegen_classic.generator import fitting
 
 
@@ -285,3 +285,10 @@ def test_stages_keep_what_they_are_given(tmp_path):
     assert stages.load("state") is None
     with pytest.raises(TypeError, match="state.a is of class object"):
         stages.save("state", {"a": object()})
+
+
+def test_arrays_are_told_apart_by_values_shape_and_type():
+    array = np.zeros((2, 6), np.float32)
+    others = array + 1, array.reshape(3, 4), array.view(np.int32)
+    assert describe(array) == describe(np.asfortranarray(array))
+    assert len({describe(array), *map(describe, others)}) == 4

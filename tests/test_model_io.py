@@ -282,3 +282,8 @@ def test_a_model_that_is_not_fitted_to_the_end_is_not_saved(model, tmp_path):
     with pytest.raises(ValueError, match="has n_features_in_ but no .*; fit it to the end"):
         save_model(model, tmp_path / "half.npz")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_container_of_outputs_may_be_set_before_a_fit(tmp_path):
+    path = save_model(KSVD(5).set_output(transform="default"), tmp_path / "model.npz")
+    assert load_model(path).n_components == 5

@@ -123,8 +123,7 @@ def _name(source: Any) -> str:
 def _content(source: Any) -> str:
     """Tell images by names, sizes and dates of their files, or by their values."""
     if not isinstance(source, str | os.PathLike):
-        array = np.asarray(source)
-        return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
+        return str(describe(np.asarray(source)))
     path = Path(source)
     others = sorted(path.iterdir()) if path.is_dir() else [path]
     files = [file for file in image_files(path) or others if file.is_file()]
