@@ -196,7 +196,7 @@ def read_work(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     path = Path(folder) / _ABOUT
     try:
         work = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); remove the folder to begin anew") from error

@@ -39,6 +39,8 @@ def check_parent(path: Path) -> None:
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Return a folder to write in, made if it is not there; the folder around it must be."""
     folder = Path(path)
+    if folder.is_file():
+        raise FileExistsError(f"{folder} exists and is a file; give a new folder")
     if not folder.is_dir():
         check_parent(folder)
         folder.mkdir()

@@ -214,6 +214,15 @@ def test_ctrl_c_and_the_same_again(photos, tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
+@pytest.mark.parametrize("command", [["fit", *SIZES], ["learn-dictionary"]])
+def test_a_checkpoint_is_a_folder(command, photos, tmp_path):
+    (tmp_path / "work").write_text("a note")
+    name, *options = command
+    given = [name, photos, *options, "-o", tmp_path / "a.npz", "--checkpoint", tmp_path / "work"]
+    assert "work exists and is a file; give a new folder" in run(*given, code=1).stderr
+    assert (tmp_path / "work").read_text() == "a note"
+
+
 def test_a_cluster_needs_a_checkpoint(photos, tmp_path):
     result = run("fit", photos, "-o", tmp_path / "a.npz", "--cluster", "tcp://127.0.0.1:1", code=2)
     assert "--cluster needs --checkpoint DIR" in result.stderr
