@@ -9,6 +9,7 @@ The vector path::
       -> codes (n_samples, n_components), signed CSR       pursuit/       orthogonal_mp, SparseCoder
       -> probability of the support                        support/       MarkovSupports, GibbsSampler
       -> probability of the coefficients, given it         coefficients/  GaussianCoefficients
+      -> or of both, given a coarse view of the image      sketches/      SketchedCodes
       -> new images                                        generator/     SparseImageGenerator.sample
       -> measured beside real ones, copies and baselines   metrics/, baselines/, evaluation.py, selection.py
       -> or restored ones                                  restoration/   denoise, inpaint
@@ -113,6 +114,7 @@ if TYPE_CHECKING:
     from sparsegen_classic.reports import Report, evaluation_report
     from sparsegen_classic.restoration import denoise, estimate_sigma, inpaint
     from sparsegen_classic.selection import Selection, select_settings
+    from sparsegen_classic.sketches import SketchedCodes
     from sparsegen_classic.support import (
         GibbsSampler,
         MarkovSupports,
@@ -201,6 +203,7 @@ _HOME = {
     "reports": ("Report", "evaluation_report"),
     "selection": ("Selection", "select_settings"),
     "restoration": ("denoise", "estimate_sigma", "inpaint"),
+    "sketches": ("SketchedCodes",),
     "support": (
         "GibbsSampler",
         "MarkovSupports",

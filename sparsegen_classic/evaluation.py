@@ -131,9 +131,7 @@ def evaluate_generator(
 
 
 def _encode(generator: SparseImageGenerator, images: Images, labels: Any) -> sparse.csr_array:
-    """Code images, those on disk part by part."""
-    if isinstance(images, np.ndarray):
-        return generator.encode(images, labels)
+    """Code images part by part, also those in memory: products of other sizes round otherwise."""
     known = None if labels is None else np.asarray(labels)
     parts = [generator.encode(images[p], None if known is None else known[p]) for p in parts_of(images)]
     return sparse.vstack(parts, format="csr")

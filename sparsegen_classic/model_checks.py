@@ -25,6 +25,7 @@ from sparsegen_classic.images.patches import MEANS
 from sparsegen_classic.pursuit import SparseCoder
 from sparsegen_classic.pursuit.coder import PURSUITS
 from sparsegen_classic.pursuit.omp import check_components, check_sparsity
+from sparsegen_classic.sketches import SketchedCodes
 from sparsegen_classic.support import MarkovSupports
 
 _LARGEST = 1e100  # of any number: its square is one
@@ -40,8 +41,8 @@ def check_model(model: BaseEstimator) -> None:
         check_integer(f"{name}.n_jobs", model.n_jobs, -(2**16), 2**16)
         check_choice(f"{name}.n_jobs == 0", model.n_jobs == 0, (False,))
     if isinstance(model, SparseImageGenerator):
-        for part in (model.dictionary, model.supports, model.coefficients):
-            if part is not None:
+        for part in model._parts():
+            if part is not None and not (part is model.sketches and part == "none"):
                 _only(isinstance(part, BaseEstimator), f"{name}: its parts must be estimators, got {part!r}")
                 check_model(part)
     for parameter, value in model.get_params(deep=False).items():
@@ -220,6 +221,21 @@ def _check_coefficients(model: GaussianCoefficients) -> None:
         _only(np.array_equal(np.isnan(values), unseen), f"{moment} must be NaN where no code has the state")
 
 
+def _check_sketches(model: SketchedCodes) -> None:
+    model._check_parameters()
+    n_atoms = check_integer("n_features_in_", model.n_features_in_, 1)
+    width = _array("atoms_", model.atoms_, (n_atoms, None)).shape[1]
+    positions = _array("positions_", model.positions_, (None, width))
+    n_groups = len(_array("means_", model.means_, (None, width)))
+    groups = _array("groups_", model.groups_, (len(positions),), "i", 0, n_groups - 1)
+    _only(width > 0 and len(groups) > 0, "positions_ must hold a sketch")
+    _array("spread_", model.spread_, (width, width))
+    _array("state_means_", model.state_means_, (2 * n_atoms,), low=0)
+    variances = _array("state_variances_", model.state_variances_, (2 * n_atoms,), low=0)
+    _only(variances.min() > 0, "state_variances_ must be above 0")
+    check_real("noise_variance_", model.noise_variance_, 0, _LARGEST, closed="(]")
+
+
 def _check_missing_data(model: MissingDataGaussian) -> None:
     n = check_integer("n_features_in_", model.n_features_in_, 1)
     _array("mean_", model.mean_, (n,))
@@ -249,21 +265,25 @@ def _check_generator(model: SparseImageGenerator) -> None:
     shares = _array("class_prior_", model.class_prior_, (n_models,), low=0, high=1)
     _only(abs(shares.sum() - 1) < 1e-6, "class_prior_ must sum to 1")
     _array("means_", model.means_, (n_models, n_features))
-    if getattr(model, "tone_curves_", None) is not None:
-        curves = _array("tone_curves_", model.tone_curves_, (n_models, 2, None))
-        _only(curves.size > 0 and (np.diff(curves) >= 0).all(), "tone_curves_ must not fall")
-    lists = (model.dictionaries_, model.supports_, model.coefficients_)
+    for name in ("tone_curves_", "draw_curves_"):
+        if getattr(model, name, None) is not None:
+            curves = _array(name, getattr(model, name), (n_models, 2, None))
+            _only(curves.size > 0 and (np.diff(curves) >= 0).all(), f"{name} must not fall")
+    lists = [model.dictionaries_, model.supports_, model.coefficients_]
+    if getattr(model, "sketches_", None) is not None:
+        lists.append(model.sketches_)
     _only(
         all(isinstance(parts, list) and len(parts) == n_models for parts in lists),
-        f"dictionaries_, supports_ and coefficients_ must have {n_models} parts each",
+        f"dictionaries_, supports_, coefficients_ and sketches_ must have {n_models} parts each",
     )
     for parts in zip(*lists, strict=True):
-        _check_parts(*parts, n_features)
+        _check_parts(n_features, *parts)
 
 
-def _check_parts(dictionary: Any, supports: Any, coefficients: Any, n_features: int) -> None:
-    """Check the three parts of a class, and that one starts where the other ends."""
-    for part, wanted in ((dictionary, _DICTIONARIES), (supports, _SUPPORTS), (coefficients, _COEFFICIENTS)):
+def _check_parts(n_features: int, dictionary: Any, supports: Any, coefficients: Any, *sketches: Any) -> None:
+    """Check the parts of a class, and that one starts where the other ends."""
+    wanted_parts = zip(_PARTS, (dictionary, supports, coefficients, *sketches), strict=False)
+    for wanted, part in wanted_parts:
         _only(type(part).__name__ in wanted, f"{type(part).__name__} must be one of {', '.join(wanted)}")
         _only(hasattr(part, CHECKS[type(part).__name__][0]), f"{type(part).__name__} must be fitted")
         check_model(part)
@@ -278,6 +298,14 @@ def _check_parts(dictionary: Any, supports: Any, coefficients: Any, n_features: 
         bool(np.isfinite(coefficients.state_means_[supports.states_]).all()),
         "supports_ have a state for which coefficients_ have no code",
     )
+    for part in sketches:
+        part._check_network(supports)
+        members = np.bincount(part.groups_, minlength=len(supports.group_shares_)) > 0
+        starts = np.bincount(supports.groups_, minlength=len(supports.group_shares_)) > 0
+        _only(
+            (members & starts)[supports.group_shares_ > 0].all(),
+            "every group that is drawn must have sketches and supports",
+        )
 
 
 def _array(
@@ -318,8 +346,9 @@ def _only(holds: Any, rule: str) -> None:
         raise ValueError(rule)
 
 
-_DICTIONARIES, _SUPPORTS = ("KSVD", "Trainlets", "SparseCoder"), ("MarkovSupports",)
-_COEFFICIENTS = ("GaussianCoefficients",)
+_PARTS = (
+    ("KSVD", "Trainlets", "SparseCoder"), ("MarkovSupports",), ("GaussianCoefficients",), ("SketchedCodes",),
+)  # fmt: skip
 CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {  # of each class, once it has the attribute
     "KSVD": ("components_", _check_ksvd),
     "Trainlets": ("components_", _check_trainlets),
@@ -327,6 +356,7 @@ CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {  # of each class, once 
     "ConvDictionaryLearning": ("filters_", _check_filters),
     "MarkovSupports": ("supports_", _check_supports),
     "GaussianCoefficients": ("magnitudes_", _check_coefficients),
+    "SketchedCodes": ("positions_", _check_sketches),
     "MissingDataGaussian": ("covariance_", _check_missing_data),
     "SparseImageGenerator": ("dictionaries_", _check_generator),
 }

@@ -28,6 +28,7 @@ from sparsegen_classic.dictionary import KSVD, Trainlets
 from sparsegen_classic.generator import SparseImageGenerator
 from sparsegen_classic.model_checks import check_model
 from sparsegen_classic.pursuit import SparseCoder
+from sparsegen_classic.sketches import SketchedCodes
 from sparsegen_classic.support import MarkovSupports
 
 FORMAT, FORMAT_VERSION = "sparsegen_classic model", 1
@@ -41,6 +42,7 @@ _CLASSES = {
         MarkovSupports,
         GaussianCoefficients,
         MissingDataGaussian,
+        SketchedCodes,
         SparseImageGenerator,
     )
 }
@@ -215,7 +217,7 @@ def _check_header(path: Path, header: Any) -> None:
 
 
 def _completed(model: Any) -> Any:
-    """Give a model from before there were groups and tone curves what later ones have in their place."""
+    """Give a model from before there were groups, tone curves and sketches what later ones have for them."""
     if (
         isinstance(model, MarkovSupports)
         and hasattr(model, "supports_")
@@ -224,5 +226,6 @@ def _completed(model: Any) -> Any:
         model.groups_ = np.zeros(len(model.supports_), np.intp)
         model.log_group_factors_, model.group_shares_ = model.log_factors_[None], np.ones(1)
     if isinstance(model, SparseImageGenerator) and hasattr(model, "means_"):
-        model.tone_curves_ = getattr(model, "tone_curves_", None)
+        for name in ("tone_curves_", "draw_curves_", "sketches_"):
+            setattr(model, name, getattr(model, name, None))
     return model

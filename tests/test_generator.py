@@ -11,6 +11,7 @@ from sparsegen_classic import (
     KSVD,
     GaussianCoefficients,
     MarkovSupports,
+    SketchedCodes,
     SparseImageGenerator,
     nearest_images,
     open_images,
@@ -51,6 +52,7 @@ def test_planted_supports_and_coefficients_are_drawn_with_their_law():
         KSVD(3, n_nonzero_coefs=2, init=atoms.reshape(3, -1), max_iter=2),
         MarkovSupports(smoothing=0.0),
         GaussianCoefficients(prior_strength=0.0),
+        sketches="none",
         mean="none",
         tone="clip",
         n_groups=1,
@@ -69,7 +71,7 @@ def test_planted_supports_and_coefficients_are_drawn_with_their_law():
 def test_supports_follow_the_fitted_network_exactly(digits):
     ones = digits.images[digits.labels == 1]
     generator = SparseImageGenerator(
-        KSVD(4, n_nonzero_coefs=2), MarkovSupports(burn_in=30), n_groups=1, random_state=0
+        KSVD(4, n_nonzero_coefs=2), MarkovSupports(burn_in=30), sketches="none", n_groups=1, random_state=0
     ).fit(ones)
     network = generator.supports_[0]
     supports, probabilities = enumerate_supports(network, 2)
@@ -149,8 +151,10 @@ def test_unclipped_draws_are_the_codes_times_the_dictionary(per_class):
     expected = draws.codes @ per_class.dictionaries_[model].components_ + per_class.means_[model]
     np.testing.assert_allclose(draws.images.reshape(30, -1), expected, atol=1e-6)
     assert draws.images.min() < 0
-    toned = apply_tone(draws.images, per_class.tone_curves_[model]).astype(np.float32)
+    toned = apply_tone(draws.images, per_class.draw_curves_[model]).astype(np.float32)
     np.testing.assert_array_equal(per_class.sample(30, 3, class_=7), toned)
+    rebuilt = apply_tone(per_class.decode(draws.codes, draws.labels, clip=False), per_class.tone_curves_[model])
+    np.testing.assert_array_equal(per_class.decode(draws.codes, draws.labels), rebuilt.astype(np.float32))
 
 
 def test_in_training_says_which_supports_are_known(per_class):
@@ -166,6 +170,7 @@ def test_the_support_drawn_counts_not_the_signs_of_plain_gaussian_coefficients()
         KSVD(3, n_nonzero_coefs=2, init=atoms.reshape(3, -1), max_iter=1),
         MarkovSupports(smoothing=0.0),
         GaussianCoefficients(prior_strength=1000.0, draw="gaussian"),
+        sketches="none",
         mean="none",
         n_groups=1,
     ).fit(images - 0.2 * (images > 0))
@@ -187,6 +192,8 @@ def test_sizes_given_by_the_caller_are_kept_and_missing_ones_are_chosen(digits):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
+        ({"sketches": "some"}, "sketches must be one of 'none', got 'some'"),
+        ({"sketches": SketchedCodes(noise=0)}, "noise must be greater than 0"),
         ({"tone": "gamma"}, "tone must be one of 'match', 'clip', got 'gamma'"),
         ({"n_groups": 91}, "n_groups must be at least 1 and at most 90, got 91; each needs an image"),
         ({"mean": "image"}, "mean must be one of 'pixel', 'none', got 'image'"),
@@ -261,6 +268,7 @@ def test_groups_are_families_and_their_draws_stay_in_them():
     one = SparseImageGenerator(
         KSVD(4, n_nonzero_coefs=2, init=atoms.reshape(4, -1), max_iter=1),
         MarkovSupports(pair_exponent=0.0),
+        sketches="none",
         mean="none",
         n_groups=1,
     ).fit(images)
@@ -324,6 +332,7 @@ def test_the_model_of_the_paper(digits):
     assert network.pair_exponent == 1
     assert len(network.group_shares_) == 1
     assert generator.tone_curves_ is None
+    assert generator.sketches_ is None
     assert not generator.means_.any()
     draws = generator.draw(30, 0)
     sums = draws.codes @ generator.dictionaries_[0].components_

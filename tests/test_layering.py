@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sparsegen_classic"
 SHARED = {"_validation", "_random", "_parallel", "_files", "_archive", "_classes", "_codes", "_version"}
 DOMAIN = {"images", "pursuit", "dictionary", "support", "coefficients", "metrics", "convolutional"} | {
-    "baselines"
+    "baselines",
+    "sketches",
 }
 FLOORS = [
     {"_kernels"},

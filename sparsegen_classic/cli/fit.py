@@ -83,6 +83,20 @@ from sparsegen_classic.cli._training import (
     help="Give draws the distribution of real pixels, or just clip them (the paper).",
 )
 @click.option(
+    "--sketches/--no-sketches",
+    default=True,
+    help="Draw a coarse view of an image first; without, a support and then coefficients (the paper).",
+)
+@click.option(
+    "--noise", type=float, default=0.4, help="Of sketches, in root mean square coefficients."
+)
+@click.option(
+    "--bandwidth",
+    type=float,
+    default=1.3,
+    help="Variation of sketches about those of training images, in their spread within a group.",
+)
+@click.option(
     "--select",
     is_flag=True,
     help="Try groups and pairs, and take the settings whose draws are nearest to images set aside.",
@@ -90,10 +104,10 @@ from sparsegen_classic.cli._training import (
 @click.option(
     "--paper",
     is_flag=True,
-    help="The model of the paper as it stands: eq. (2) unsmoothed, one group, no mean image, clipping.",
+    help="The model of the paper as it stands: eq. (2) unsmoothed, one group, no sketches, mean or tone.",
 )
 @click.option("--min-count", type=int, default=1, help="Leave out atoms used by fewer images.")
-@click.option("--burn-in", type=int, default=20, help="Gibbs sweeps for each image drawn.")
+@click.option("--burn-in", type=int, default=20, help="Gibbs sweeps for each image drawn without sketch.")
 @click.option(
     "--prior-strength", type=float, default=1.0, help="Pseudo-observations of the coefficients' prior."
 )
@@ -181,7 +195,7 @@ def fit(source: str, output: str, **options: Any) -> None:
 _ENOUGH = 100_000  # images to select settings on
 _OF_THE_PAPER = (
     *("smoothing", "pair_exponent", "pair_reference", "min_count", "mean", "tone", "n_groups"),
-    *("prior_strength", "draw", "select"),
+    *("prior_strength", "draw", "select", "sketches", "noise", "bandwidth"),
 )
 
 
@@ -215,6 +229,7 @@ def make_generator(options: dict[str, Any], seed: int) -> Any:
         KSVD,
         GaussianCoefficients,
         MarkovSupports,
+        SketchedCodes,
         SparseImageGenerator,
         Trainlets,
     )
@@ -232,6 +247,7 @@ def make_generator(options: dict[str, Any], seed: int) -> Any:
         dictionary,
         MarkovSupports(**chosen("smoothing", "pair_exponent", "pair_reference", "min_count", "burn_in")),
         GaussianCoefficients(**chosen("prior_strength", "draw")),
+        sketches=SketchedCodes(**chosen("noise", "bandwidth")) if options["sketches"] else "none",
         **chosen("mean", "tone", "n_groups", "per_class"),
         **shared,
     )

@@ -1,4 +1,4 @@
-"""The three parts of a generator, set up for the number and the size of the images at hand."""
+"""The parts of a generator, set up for the number and the size of the images at hand."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 from sparsegen_classic.coefficients import GaussianCoefficients
 from sparsegen_classic.dictionary import KSVD
+from sparsegen_classic.sketches import SketchedCodes
 from sparsegen_classic.support import MarkovSupports
 
 
@@ -31,13 +32,15 @@ def make_parts(
     dictionary: Any,
     supports: Any,
     coefficients: Any,
+    sketches: Any,
     image_shape: tuple[int, ...],
     n_images: int,
     shared: dict[str, Any],
 ) -> list[Any]:
     """Return fresh copies of the parts with the parameters ``shared`` that they know.
 
-    Parts that are None become the default ones, sizes of a dictionary that are None the default ones.
+    Parts that are None become the default ones, sizes of a dictionary that are None the default ones. Without
+    sketches ("none") there are three parts.
     """
     parts = [
         KSVD() if dictionary is None else clone(dictionary),
@@ -46,6 +49,8 @@ def make_parts(
         if coefficients is None
         else clone(coefficients),
     ]
+    if not isinstance(sketches, str):
+        parts.append(SketchedCodes() if sketches is None else clone(sketches))
     for part in parts:
         known = part.get_params(deep=False)
         part.set_params(**{name: value for name, value in shared.items() if name in known})

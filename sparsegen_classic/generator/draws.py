@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sparsegen_classic._classes import choose_models
 from sparsegen_classic._parallel import map_blocks
+from sparsegen_classic.generator.fitting import n_groups_of
 
 _BLOCK = 128  # images that a worker draws at a time
+_FEW = 128  # whose coefficients are drawn between two steps of the progress bar
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,53 @@ class Draws:
     groups: NDArray[np.intp]
 
 
+def draw_here(
+    generator: Any, generators: list[np.random.Generator], class_: NDArray[Any] | None, clip: bool
+) -> Draws:
+    """Draw an image by each random generator: its model, its group, its code, by way of a sketch or not."""
+    model_of = choose_models(generator.classes_, generator.class_prior_, class_, generators)
+    groups = np.zeros(len(generators), np.intp)
+
+    def rows_of(rows: NDArray[np.intp]) -> list[np.random.Generator]:
+        return [generators[i] for i in rows]
+
+    def in_groups(model: int, rows: NDArray[np.intp]) -> dict[str, Any]:
+        """Return what the samplers of a model are told of groups: nothing if there is one."""
+        return {} if n_groups_of(generator.supports_[model]) == 1 else {"groups": groups[rows]}
+
+    def draw_groups(model: int, rows: NDArray[np.intp]) -> dict[str, Any]:
+        if in_groups(model, rows):
+            groups[rows] = generator.supports_[model].draw_groups(rows_of(rows))
+        return in_groups(model, rows)
+
+    def draw_sketched(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
+        given, network = draw_groups(model, rows), generator.supports_[model]
+        return generator.sketches_[model].sample(network, len(rows), rows_of(rows), **given)
+
+    def draw_supports(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
+        given = draw_groups(model, rows)
+        return generator.supports_[model].sample(len(rows), rows_of(rows), **given)
+
+    def draw_coefficients(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
+        given = in_groups(model, rows)
+        return generator.coefficients_[model].sample(supports[rows], rows_of(rows), **given)
+
+    if generator.sketches_ is not None:
+        supports = codes = generator._per_model(model_of, draw_sketched, "codes", _FEW)
+        curves = generator.draw_curves_
+    else:
+        supports = generator._per_model(model_of, draw_supports, "supports")
+        codes = generator._per_model(model_of, draw_coefficients, "coefficients", _FEW)
+        curves = generator.tone_curves_
+    in_training = np.zeros(len(generators), bool)
+    for model in np.unique(model_of):
+        here = np.flatnonzero(model_of == model)
+        in_training[here] = generator.supports_[model].in_training(supports[here])
+    labels = None if generator.classes_ is None else generator.classes_[model_of]
+    images = generator._synthesize(codes, model_of, clip, curves)
+    return Draws(images, labels, codes, in_training, groups)
+
+
 def draw_remotely(
     generator: Any, generators: list[np.random.Generator], class_: NDArray[Any] | None, clip: bool
 ) -> Draws:
@@ -63,4 +113,4 @@ def _draw_block(
     class_: NDArray[Any] | None,
     clip: bool,
 ) -> Draws:
-    return generator._draw(generators[block], None if class_ is None else class_[block], clip)
+    return draw_here(generator, generators[block], None if class_ is None else class_[block], clip)

@@ -27,6 +27,7 @@ from sparsegen_classic.images import group_images, tone_curve
 _log = logging.getLogger(__name__)
 _BLOCK = 2048  # images that are looked at, or coded, at a time
 _TONE_IMAGES = 1000  # whose reconstructions the tone curve is taken from
+_TONE_DRAWS = 300  # whose sums of atoms the tone curve of draws is taken from
 
 Images = Any  # NDArray (n, n_features) or Rows
 
@@ -38,6 +39,7 @@ class FittedModel:
     parts: list[Any]
     mean: NDArray[np.float32]
     curve: NDArray[np.float64] | None
+    draw_curve: NDArray[np.float64] | None
     lowest: float
     highest: float
 
@@ -63,7 +65,7 @@ def fit_models(
         members,
         [""] if single else [f" of class {label}" for label in generator.classes_],
         seeds.tolist(),
-        (generator.dictionary, generator.supports, generator.coefficients),
+        generator._parts(),
         {"n_jobs": generator.n_jobs, "verbose": int(generator.verbose and single)},
         generator.mean,
         generator.tone,
@@ -87,7 +89,7 @@ class Fitting:
     members: list[NDArray[np.intp]]
     names: list[str]
     seeds: list[int]
-    parts: tuple[Any, Any, Any]
+    parts: tuple[Any, ...]
     shared: dict[str, Any]  # n_jobs and verbose, for all parts
     mean: str
     tone: str
@@ -119,9 +121,12 @@ class Fitting:
             parts[0] = learn_dictionary(parts[0], images, stages)
         with _timed("coding"):
             codes = code_images(parts[0], images, n_jobs, stages)
-        curve = fit_tone(images, codes, parts[0].components_, mean) if self.tone == "match" else None
         fit_codes(images, codes, parts, self.n_groups, self.seeds[number])
-        return FittedModel(parts, mean, curve, lowest, highest)
+        curves = None, None
+        if self.tone == "match":
+            with _timed("tone"):
+                curves = fit_tones(images, codes, parts, mean, self.seeds[number])
+        return FittedModel(parts, mean, *curves, lowest, highest)
 
 
 @contextmanager
@@ -183,7 +188,7 @@ def fit_codes(
     ``n_groups`` families of images become the latent groups; None is their default number, or what
     ``supports`` finds by itself if it is made for that.
     """
-    _, supports, coefficients = parts
+    dictionary, supports, coefficients, *sketches = parts
     n_groups = wanted_groups(n_groups, supports, len(images))
     groups = None
     if n_groups is not None:
@@ -200,6 +205,9 @@ def fit_codes(
             groups = supports.most_probable_groups(codes) if n_groups_of(supports) > 1 else None
     with _timed("coefficients"):
         coefficients.fit(codes, **({} if groups is None else {"groups": groups}))
+    for part in sketches:
+        with _timed("sketches"):
+            part.fit(codes, components=dictionary.components_, groups=groups)
 
 
 def wanted_groups(n_groups: int | None, supports: Any, n_images: int) -> int | None:
@@ -213,12 +221,17 @@ def n_groups_of(supports: Any) -> int:
     return len(getattr(supports, "group_shares_", (1.0,)))
 
 
-def fit_tone(
-    images: Images, codes: sparse.csr_array, components: NDArray, mean: NDArray
-) -> NDArray[np.float64]:
-    """Return the curve from the reconstructions of some centred images to the images themselves."""
+def fit_tones(
+    images: Images, codes: sparse.csr_array, parts: list[Any], mean: NDArray, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return the curves to some centred images from their reconstructions, and from draws by sketches."""
     some = np.linspace(0, len(images) - 1, min(len(images), _TONE_IMAGES)).astype(int)
-    return tone_curve(codes[some] @ components + mean, images[some] + mean)
+    components, targets = parts[0].components_, images[some] + mean
+    curve = tone_curve(codes[some] @ components + mean, targets)
+    if len(parts) == 3:
+        return curve, None
+    draws = parts[3].sample(parts[1], _TONE_DRAWS, seed)
+    return curve, tone_curve(draws @ components + mean, targets)
 
 
 def look_at(rows: Rows, n_jobs: int | None) -> tuple[NDArray[np.float32], float, float, bool]:

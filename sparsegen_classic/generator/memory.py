@@ -71,8 +71,7 @@ def plan_memory(
     """
     n = check_integer("n_images", n_images, 2)
     width, n_jobs = prod(image_shape), effective_n_jobs(generator.n_jobs)
-    given = generator.dictionary, generator.supports, generator.coefficients
-    dictionary = make_parts(*given, tuple(image_shape), n, {})[0]
+    dictionary, _, _, *sketches = make_parts(*generator._parts(), tuple(image_shape), n, {})
     sizes = dictionary.get_params(deep=False)
     atoms = sizes.get("n_components") or width
     entries = n * (sizes.get("n_nonzero_coefs") or max(1, width // 10))
@@ -94,4 +93,7 @@ def plan_memory(
         "supports": base + dictionary_size + 4 * codes + 5 * tables,
         "coefficients": base + dictionary_size + 2 * tables + 5 * codes,
     }
+    if sketches:
+        positions = 8.0 * n * min(sketches[0].n_components, atoms)  # and once more as float32
+        stages["sketches"] = base + dictionary_size + 3.5 * tables + 3 * codes + 2.5 * positions
     return MemoryPlan(stages, 2 * codes)

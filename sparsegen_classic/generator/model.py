@@ -19,14 +19,13 @@ from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.coefficients import GaussianCoefficients
 from sparsegen_classic.generator.combinations import combine_at_random
-from sparsegen_classic.generator.draws import Draws, draw_remotely
+from sparsegen_classic.generator.draws import Draws, draw_here, draw_remotely
 from sparsegen_classic.generator.fitting import fit_models, n_groups_of
 from sparsegen_classic.generator.sources import check_images, open_stages
 from sparsegen_classic.images import ImageStore, apply_tone
 from sparsegen_classic.support import MarkovSupports
 
 _BLOCK = 1024  # images that are coded, or whose supports are drawn, at a time
-_FEW = 128  # whose coefficients are drawn between two steps of the progress bar
 
 
 class SparseImageGenerator(BaseEstimator):
@@ -37,10 +36,12 @@ class SparseImageGenerator(BaseEstimator):
     support by Gibbs sampling, fits the Gaussian from the training codes that meet it (EM with missing data),
     draws the coefficients, multiplies by the dictionary and brings the result to the range of the pixels.
 
-    Two things go beyond the paper, whose own model is :meth:`paper`. Similar images form latent *groups*,
+    Three things go beyond the paper, whose own model is :meth:`paper`. Similar images form latent *groups*,
     each with a network of its own: one network over a whole class knows pairs of atoms only, and draws
-    strokes that do not belong together. And a *tone curve*, learned with the dictionary, gives sums of a few
-    soft atoms the distribution of the pixels of real images.
+    strokes that do not belong together. A *sketch*, a coarse and noisy view of the image, is drawn before
+    support and coefficients, which are then drawn together from what explains it (:class:`SketchedCodes`):
+    without it the atoms of a support often add up to what is no image. And a *tone curve* gives sums of a
+    few soft atoms the distribution of the pixels of real images.
 
     Parameters
     ----------
@@ -51,12 +52,16 @@ class SparseImageGenerator(BaseEstimator):
         Probability of supports. None means ``MarkovSupports(pair_exponent=0.4)``.
     coefficients : estimator, default=None
         Probability of the coefficients. None means ``GaussianCoefficients(prior_strength=1, draw="clip")``.
+        It draws where there are no sketches.
+    sketches : estimator or "none", default=None
+        Draws codes by way of sketches. None means ``SketchedCodes()``; "none" draws the support by
+        ``supports`` and then ``coefficients`` on it, as the paper does.
     mean : {"pixel", "none"}, default="pixel"
         "pixel" subtracts the mean image (of the class) before coding and adds it after drawing; it carries
         what all images share, so that a few images suffice. "none" codes the images as they are.
     tone : {"match", "clip"}, default="match"
-        "match" maps the sums of atoms by the curve that gives reconstructions of training images the
-        distribution of their pixels; "clip" clips to the range of the pixels (the paper).
+        "match" maps the sums of atoms by the curve that gives them the distribution of the pixels of
+        training images; "clip" clips to the range of the pixels (the paper).
     n_groups : int, default=None
         Latent groups in each model, found by k-means on its images; 1 is the paper. None is chosen here (see
         Notes), unless ``supports`` has its own ``n_groups`` > 1, which it then finds among the codes.
@@ -77,10 +82,15 @@ class SparseImageGenerator(BaseEstimator):
         Share of each class among the training images.
     dictionaries_, supports_, coefficients_ : list of estimators
         The fitted parts, one of each for every class (or just one).
+    sketches_ : list of estimators or None
+        Likewise, if there are sketches.
     means_ : ndarray of shape (n_models, n_features), float32
         What is subtracted before coding.
     tone_curves_ : ndarray of shape (n_models, 2, n_levels) or None
-        The curves of ``tone="match"``; see :func:`sparsegen_classic.images.tone_curve`.
+        The curves of ``tone="match"``, learned from reconstructions of training images; see
+        :func:`sparsegen_classic.images.tone_curve`.
+    draw_curves_ : ndarray of shape (n_models, 2, n_levels) or None
+        Likewise, learned from draws by sketches and applied to such draws.
     image_shape_ : ndarray
         Shape of one image; (n_features,) if fitted on rows.
     pixel_range_ : ndarray of shape (2,)
@@ -116,6 +126,7 @@ class SparseImageGenerator(BaseEstimator):
         supports: Any = None,
         coefficients: Any = None,
         *,
+        sketches: Any = None,
         mean: str = "pixel",
         tone: str = "match",
         n_groups: int | None = None,
@@ -127,6 +138,7 @@ class SparseImageGenerator(BaseEstimator):
         self.dictionary = dictionary
         self.supports = supports
         self.coefficients = coefficients
+        self.sketches = sketches
         self.mean = mean
         self.tone = tone
         self.n_groups = n_groups
@@ -152,7 +164,8 @@ class SparseImageGenerator(BaseEstimator):
             Not fitted. The coefficients have the default prior, without which EM diverges.
         """
         supports, coefficients = MarkovSupports(smoothing=0.0), GaussianCoefficients()
-        return cls(dictionary, supports, coefficients, mean="none", tone="clip", n_groups=1, **parameters)
+        fixed = {"sketches": "none", "mean": "none", "tone": "clip", "n_groups": 1}
+        return cls(dictionary, supports, coefficients, **fixed, **parameters)
 
     def fit(
         self,
@@ -195,6 +208,8 @@ class SparseImageGenerator(BaseEstimator):
         """
         check_choice("mean", self.mean, ("pixel", "none"))
         check_choice("tone", self.tone, ("match", "clip"))
+        if isinstance(self.sketches, str):
+            check_choice("sketches", self.sketches, ("none",))
         source = check_images(self, X)
         self.classes_, members = split_classes(self.per_class, y, len(source))
         self.class_prior_ = np.array([len(member) for member in members]) / len(source)
@@ -203,11 +218,12 @@ class SparseImageGenerator(BaseEstimator):
             self._progress(len(members), "fit", "model") as bar,
         ):
             models = fit_models(self, readable, members, stages, bar.update)
-        parts = zip(*(model.parts for model in models), strict=True)
-        self.dictionaries_, self.supports_, self.coefficients_ = (list(part) for part in parts)
+        parts = [list(part) for part in zip(*(model.parts for model in models), strict=True)]
+        self.dictionaries_, self.supports_, self.coefficients_ = parts[:3]
+        self.sketches_ = parts[3] if len(parts) > 3 else None
         self.means_ = np.stack([model.mean for model in models])
-        curves = [model.curve for model in models if model.curve is not None]
-        self.tone_curves_ = np.stack(curves) if curves else None
+        self.tone_curves_ = _stacked([model.curve for model in models])
+        self.draw_curves_ = _stacked([model.draw_curve for model in models])
         lowest, highest = np.min([m.lowest for m in models]), np.max([m.highest for m in models])
         inside = lowest >= 0 and highest <= 1
         self.pixel_range_ = np.array([0.0, 1.0] if inside else [lowest, highest])
@@ -248,36 +264,8 @@ class SparseImageGenerator(BaseEstimator):
         generators = spawn_generators(random_state, check_integer("n_samples", n_samples, 1))
         if class_ is not None:
             class_ = self.classes_[wanted_models(self.classes_, class_, n_samples)]  # type: ignore[index]
-        if workers_are_remote():
-            return draw_remotely(self, generators, class_, clip)
-        return self._draw(generators, class_, clip)
-
-    def _draw(self, generators: list[np.random.Generator], class_: Any, clip: bool) -> Draws:
-        """Draw an image by each generator."""
-        model_of = choose_models(self.classes_, self.class_prior_, class_, generators)
-        groups = np.zeros(len(generators), np.intp)
-
-        def draw_supports(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
-            own, part = [generators[i] for i in rows], self.supports_[model]
-            if n_groups_of(self.supports_[model]) == 1:
-                return part.sample(len(rows), own)
-            groups[rows] = part.draw_groups(own)
-            return part.sample(len(rows), own, groups=groups[rows])
-
-        def draw_coefficients(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
-            own, part = [generators[i] for i in rows], self.coefficients_[model]
-            if n_groups_of(self.supports_[model]) == 1:
-                return part.sample(supports[rows], own)
-            return part.sample(supports[rows], own, groups=groups[rows])
-
-        supports = self._per_model(model_of, draw_supports, "supports")
-        codes = self._per_model(model_of, draw_coefficients, "coefficients", _FEW)
-        in_training = np.zeros(len(generators), bool)
-        for model in np.unique(model_of):
-            here = np.flatnonzero(model_of == model)
-            in_training[here] = self.supports_[model].in_training(supports[here])
-        labels = None if self.classes_ is None else self.classes_[model_of]
-        return Draws(self._synthesize(codes, model_of, clip), labels, codes, in_training, groups)
+        draw = draw_remotely if workers_are_remote() else draw_here
+        return draw(self, generators, class_, clip)
 
     def encode(self, X: ArrayLike, y: ArrayLike | None = None) -> sparse.csr_array:
         """Code images over the dictionary (of their class).
@@ -321,7 +309,7 @@ class SparseImageGenerator(BaseEstimator):
     ) -> NDArray[np.float32]:
         """Turn codes of :meth:`encode` with its ``y`` into images; ``clip`` as in :meth:`sample`."""
         check_is_fitted(self)
-        return self._synthesize(codes, models_of(self.classes_, codes.shape[0], y), clip)
+        return self._synthesize(codes, models_of(self.classes_, codes.shape[0], y), clip, self.tone_curves_)
 
     def random_combinations(
         self, n_samples: int = 1, random_state: Any = None, *, class_: Any = None, clip: bool = True
@@ -339,7 +327,8 @@ class SparseImageGenerator(BaseEstimator):
             states, magnitudes = self.supports_[model].states_, self.coefficients_[model].magnitudes_
             return combine_at_random(states, magnitudes, [generators[i] for i in rows])
 
-        return self._synthesize(self._per_model(model_of, combine, "combinations"), model_of, clip)
+        codes = self._per_model(model_of, combine, "combinations")
+        return self._synthesize(codes, model_of, clip, self.tone_curves_)
 
     def summary(self) -> dict[str, Any]:
         """Return the facts of a fitted model as plain Python values."""
@@ -376,18 +365,30 @@ class SparseImageGenerator(BaseEstimator):
         return sparse.vstack(made, format="csr")[np.argsort(np.concatenate(rows))]
 
     def _synthesize(
-        self, codes: sparse.csr_array, model_of: NDArray[np.intp], clip: bool
+        self,
+        codes: sparse.csr_array,
+        model_of: NDArray[np.intp],
+        clip: bool,
+        curves: NDArray[np.float64] | None,
     ) -> NDArray[np.float32]:
-        """Multiply the codes by their dictionaries and add the means."""
+        """Multiply the codes by their dictionaries, add the means and bring to the range of the pixels."""
         images = np.empty((len(model_of), self.n_features_in_), np.float32)
         for model in np.unique(model_of):
             here = np.flatnonzero(model_of == model)
             images[here] = codes[here] @ self.dictionaries_[model].components_ + self.means_[model]
-            if clip and self.tone_curves_ is not None:
-                images[here] = apply_tone(images[here], self.tone_curves_[model])
+            if clip and curves is not None:
+                images[here] = apply_tone(images[here], curves[model])
         if clip:
             np.clip(images, *self.pixel_range_, out=images)
         return images.reshape(len(images), *self.image_shape_)
 
+    def _parts(self) -> tuple[Any, Any, Any, Any]:
+        return self.dictionary, self.supports, self.coefficients, self.sketches
+
     def _progress(self, total: int, verb: str, unit: str) -> tqdm:
         return tqdm(total=total, desc=verb, unit=unit, disable=None if self.verbose and total > 1 else True)
+
+
+def _stacked(curves: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    known = [curve for curve in curves if curve is not None]
+    return np.stack(known) if known else None

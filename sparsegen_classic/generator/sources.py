@@ -81,14 +81,14 @@ def _stored(images: np.ndarray, path: Path) -> ArrayFile:
 
 def _resolved(generator: Any, sizes: list[int]) -> dict[str, Any]:
     """Return what a fit to classes of these sizes depends on: of what is left to a default, what it is."""
-    given = generator.dictionary, generator.supports, generator.coefficients
+    given = generator._parts()
     shape = tuple(generator.image_shape_.tolist())
     parts = make_parts(*given, shape, min(sizes), {"random_state": None})  # they get the generator's
     groups = [wanted_groups(generator.n_groups, parts[1], size) for size in sizes]
     if groups[0] is not None and "n_groups" in parts[1].get_params():
         parts[1].set_params(n_groups=1)  # they get what is found
-    names = "dictionary", "supports", "coefficients"
-    resolved = {name: describe(part) for name, part in zip(names, parts, strict=True)}
+    names = "dictionary", "supports", "coefficients", "sketches"
+    resolved = {name: describe(part) for name, part in zip(names, parts, strict=False)}
     same = len(set(groups)) == 1
     return describe(generator) | resolved | {"n_groups": groups[0] if same else groups}
 
