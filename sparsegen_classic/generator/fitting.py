@@ -26,8 +26,7 @@ from sparsegen_classic.images import group_images, tone_curve
 
 _log = logging.getLogger(__name__)
 _BLOCK = 2048  # images that are looked at, or coded, at a time
-_TONE_IMAGES = 1000  # whose reconstructions the tone curve is taken from
-_TONE_DRAWS = 300  # whose sums of atoms the tone curve of draws is taken from
+_TONE_IMAGES = 1000  # whose reconstructions, and likes, the tone curves are taken from
 
 Images = Any  # NDArray (n, n_features) or Rows
 
@@ -224,13 +223,16 @@ def n_groups_of(supports: Any) -> int:
 def fit_tones(
     images: Images, codes: sparse.csr_array, parts: list[Any], mean: NDArray, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return the curves to some centred images from their reconstructions, and from draws by sketches."""
+    """Return the curves to some centred images from their reconstructions, and from draws by their sketches.
+
+    Draws by other sketches would show other images, and their curve the difference.
+    """
     some = np.linspace(0, len(images) - 1, min(len(images), _TONE_IMAGES)).astype(int)
     components, targets = parts[0].components_, images[some] + mean
     curve = tone_curve(codes[some] @ components + mean, targets)
     if len(parts) == 3:
         return curve, None
-    draws = parts[3].sample(parts[1], _TONE_DRAWS, seed)
+    draws = parts[3].sample_like(parts[1], some, seed)
     return curve, tone_curve(draws @ components + mean, targets)
 
 

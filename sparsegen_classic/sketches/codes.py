@@ -198,11 +198,49 @@ class SketchedCodes(BaseEstimator):
         """
         check_is_fitted(self)
         self._check_parameters()
-        given = isinstance(random_state, list | tuple)
-        generators = random_state if given else spawn_generators(random_state, n_samples)
+        generators = _generators(random_state, n_samples)
         self._check_network(network)
         group_of = network.draw_groups(generators) if groups is None else np.asarray(groups, np.intp)
-        sketches = self._sketches(generators, group_of)
+        return self._explain(network, generators, group_of, self._sketches(generators, group_of))
+
+    def sample_like(
+        self,
+        network: Any,
+        which: ArrayLike,
+        random_state: RandomState | Sequence[np.random.Generator] = None,
+    ) -> sparse.csr_array:
+        """Draw codes by way of the sketches of given training codes: variations of their images.
+
+        Parameters
+        ----------
+        network : MarkovSupports
+            As for :meth:`sample`.
+        which : array-like of int of shape (n_samples,)
+            Training codes, by their indices.
+        random_state : int, RandomState, Generator, SeedSequence, None, or list of Generator
+            Seed, or one generator for each code.
+
+        Returns
+        -------
+        codes : csr_array of shape (n_samples, n_atoms)
+            Signed codes.
+        """
+        check_is_fitted(self)
+        self._check_parameters()
+        which = np.asarray(which, np.intp)
+        generators = _generators(random_state, len(which))
+        self._check_network(network)
+        sketches = np.stack([self._noisy(*pair) for pair in zip(self.positions_[which], generators, strict=True)])
+        return self._explain(network, generators, self.groups_[which], sketches)
+
+    def _explain(
+        self,
+        network: Any,
+        generators: Sequence[np.random.Generator],
+        group_of: NDArray[np.intp],
+        sketches: NDArray[np.float64],
+    ) -> sparse.csr_array:
+        """Draw a code for each sketch."""
         supports, sizes = self._starts(network, generators, group_of)
         coefficients = np.zeros(supports.shape)
         if supports.shape[1]:
@@ -230,11 +268,13 @@ class SketchedCodes(BaseEstimator):
                 normal = (own @ deviations + np.sqrt(self.shrinkage) * (self.spread_ @ common)) / scale
                 start = deviations[generators[i].integers(len(members))]
                 blurred = share * start + np.sqrt(1 - share**2) * normal
-                noise = np.sqrt(self.noise_variance_) * generators[i].standard_normal(len(blurred))
-                sketches[i] = self.means_[group] + blurred + noise
+                sketches[i] = self._noisy(self.means_[group] + blurred, generators[i])
 
         for_blocks(draw, len(present), 1, self.n_jobs)
         return sketches
+
+    def _noisy(self, position: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.float64]:
+        return position + np.sqrt(self.noise_variance_) * generator.standard_normal(len(position))
 
     def _starts(
         self, network: Any, generators: Sequence[np.random.Generator], group_of: NDArray[np.intp]
@@ -294,3 +334,7 @@ class SketchedCodes(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _generators(random_state: Any, n_samples: int) -> Sequence[np.random.Generator]:
+    return random_state if isinstance(random_state, list | tuple) else spawn_generators(random_state, n_samples)
