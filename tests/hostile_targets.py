@@ -13,6 +13,7 @@ from sparsegen_classic import (
     GaussianCoefficients,
     MarkovSupports,
     MissingDataGaussian,
+    SketchedCodes,
     SparseCoder,
     SparseImageGenerator,
     Trainlets,
@@ -59,6 +60,10 @@ def targets(folder):
         "coder": (SparseCoder(np.eye(64), n_nonzero_coefs=2).fit(rows), lambda m: m.transform(rows)),
         "supports": (MarkovSupports().fit(codes), _supports(codes)),
         "coefficients": (GaussianCoefficients().fit(codes), lambda m: m.sample(codes[:4], 0)),
+        "sketches": (
+            SketchedCodes(3).fit(codes),
+            lambda m: m.sample(MarkovSupports().fit(codes), 3, 0) if m.n_features_in_ == 5 else repr(m),
+        ),
         "gaussian": (
             MissingDataGaussian(2.0).fit(rows[:, 18:22] + 0.01 * rows[:, :4]), lambda m: m.sample(3, 0)
         ),

@@ -17,6 +17,7 @@ from sparsegen_classic import (
     MarkovSupports,
     MissingDataGaussian,
     ModelFileError,
+    SketchedCodes,
     SparseCoder,
     SparseImageGenerator,
     Trainlets,
@@ -72,6 +73,7 @@ def test_the_same_model_gives_the_same_bytes_again_and_again(generator, path, tm
         SparseCoder(np.eye(4), n_nonzero_coefs=2),
         MarkovSupports(smoothing=1.0),
         GaussianCoefficients(draw="clip"),
+        SketchedCodes(noise=0.3),
         MissingDataGaussian(prior_strength=2.0),
     ],
 )

@@ -44,8 +44,8 @@ class SketchedCodes(BaseEstimator):
         the sketch.
     bandwidth : float > 0, default=1.3
         Of the smoothed bootstrap: a sketch is that of a training code of the group, plus normal variation of
-        ``bandwidth`` times their spread, both shrunk so that mean and covariance are those of the group. With
-        infinity it is normal. The less, the closer it is to a training code.
+        ``bandwidth`` times their spread, both shrunk so that mean and covariance are those of the group. The
+        less, the closer it is to a training code; a very large one makes it normal.
     shrinkage : float >= 0, default=5.0
         Training codes with the covariance within all groups that are added to each group.
     burn_in : int, default=10
@@ -230,7 +230,8 @@ class SketchedCodes(BaseEstimator):
         which = np.asarray(which, np.intp)
         generators = _generators(random_state, len(which))
         self._check_network(network)
-        sketches = np.stack([self._noisy(*pair) for pair in zip(self.positions_[which], generators, strict=True)])
+        pairs = zip(self.positions_[which], generators, strict=True)
+        sketches = np.stack([self._noisy(position, generator) for position, generator in pairs])
         return self._explain(network, generators, self.groups_[which], sketches)
 
     def _explain(
@@ -254,7 +255,7 @@ class SketchedCodes(BaseEstimator):
         self, generators: Sequence[np.random.Generator], group_of: NDArray[np.intp]
     ) -> NDArray[np.float64]:
         """Return a sketch for each generator, of its group."""
-        share = 1 / np.sqrt(1 + self.bandwidth**2)  # of the training code that a sketch starts from
+        share = 1 / np.hypot(1, self.bandwidth)  # of the training code that a sketch starts from
         sketches = np.empty((len(generators), self.atoms_.shape[1]))
         present = np.unique(group_of)
 
@@ -325,8 +326,7 @@ class SketchedCodes(BaseEstimator):
     def _check_parameters(self) -> None:
         check_integer("n_components", self.n_components, 1)
         check_real("noise", self.noise, 0.0, closed="(]")
-        if self.bandwidth != np.inf:
-            check_real("bandwidth", self.bandwidth, 0.0, closed="(]")
+        check_real("bandwidth", self.bandwidth, 0.0, closed="(]")
         check_real("shrinkage", self.shrinkage, 0.0)
         check_integer("burn_in", self.burn_in, 0)
 

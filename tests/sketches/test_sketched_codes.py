@@ -14,7 +14,7 @@ from sparsegen_classic._codes import states_from_codes
 from sparsegen_classic.sketches.moments import principal_atoms
 
 
-@parametrize_with_checks([SketchedCodes(), SketchedCodes(bandwidth=np.inf)])
+@parametrize_with_checks([SketchedCodes(), SketchedCodes(bandwidth=1e6)])
 def test_estimator_contract(estimator, check):
     check(estimator)
 
@@ -83,7 +83,7 @@ def test_principal_atoms_are_those_of_the_signals():
     assert principal_atoms(codes, atoms, 50).shape == (6, 6)  # no more than there are
 
 
-@pytest.mark.parametrize("bandwidth", [0.5, 2.0, np.inf])
+@pytest.mark.parametrize("bandwidth", [0.5, 2.0, 1e200])
 def test_sketches_have_mean_and_covariance_of_their_group(bandwidth):
     codes, groups = random_codes(4, 400), np.arange(400) % 2
     codes[groups == 1] *= 2
