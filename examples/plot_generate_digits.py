@@ -21,8 +21,8 @@ generator.fit(digits.images, digits.labels)
 plot_dictionary(generator)
 
 # %%
-# Ten draws of each class. A draw is a latent group of similar images, a coarse and noisy sketch of an image of
-# the group, support and coefficients that explain it under the network of the group (Gibbs sampling), one
+# Ten draws of each class. A draw is a latent group of similar images, a coarse and noisy sketch of an image
+# of the group, support and coefficients that explain it under the network of the group (Gibbs sampling), one
 # product with the dictionary, and the tone curve that gives the sum the distribution of real pixels.
 labels = np.repeat(generator.classes_, 10)
 draws = generator.draw(len(labels), random_state=1, class_=labels)

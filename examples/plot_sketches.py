@@ -2,9 +2,9 @@
 Sketches: from a coarse view to an image
 ========================================
 
-A network of pairs knows which atoms go together, not what they add up to. ``SketchedCodes`` draws a coarse and
-noisy view of the image first, and then the atoms and coefficients that explain it. How noisy the view is says
-who decides: the sketch (little noise), or the network and the coefficients of the atoms (much).
+A network of pairs knows which atoms go together, not what they add up to. ``SketchedCodes`` draws a coarse
+and noisy view of the image first, and then the atoms and coefficients that explain it. How noisy the view is
+says who decides: the sketch (little noise), or the network and the coefficients of the atoms (much).
 """
 
 import matplotlib.pyplot as plt

@@ -271,7 +271,7 @@ def _check_generator(model: SparseImageGenerator) -> None:
             _only(curves.size > 0 and (np.diff(curves) >= 0).all(), f"{name} must not fall")
     lists = [model.dictionaries_, model.supports_, model.coefficients_]
     if getattr(model, "sketches_", None) is not None:
-        lists.append(model.sketches_)
+        lists.append(model.sketches_)  # type: ignore[arg-type]
     _only(
         all(isinstance(parts, list) and len(parts) == n_models for parts in lists),
         f"dictionaries_, supports_, coefficients_ and sketches_ must have {n_models} parts each",

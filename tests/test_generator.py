@@ -153,7 +153,8 @@ def test_unclipped_draws_are_the_codes_times_the_dictionary(per_class):
     assert draws.images.min() < 0
     toned = apply_tone(draws.images, per_class.draw_curves_[model]).astype(np.float32)
     np.testing.assert_array_equal(per_class.sample(30, 3, class_=7), toned)
-    rebuilt = apply_tone(per_class.decode(draws.codes, draws.labels, clip=False), per_class.tone_curves_[model])
+    sums = per_class.decode(draws.codes, draws.labels, clip=False)
+    rebuilt = apply_tone(sums, per_class.tone_curves_[model])
     np.testing.assert_array_equal(per_class.decode(draws.codes, draws.labels), rebuilt.astype(np.float32))
 
 

@@ -53,8 +53,8 @@ def run_sketched_chains(
 ):  # fmt: skip
     """Redraw state and coefficient of every site of each row, sweep after sweep.
 
-    The view is y = sum_j c_j b_j + noise, whose variance is ``noise``; the coefficient u = c / sign of state m
-    is N(means_m, variances_m). With r_m the correlation of b_m with what the other sites leave of y,
+    The view is y = sum_j c_j b_j + noise of variance ``noise``; the coefficient u = c / sign of state m is
+    N(means_m, variances_m). With r_m the correlation of b_m with what the other sites leave of y,
 
         precision_m = 1 / variance_m + |b_m|^2 / noise,    h_m = mean_m / variance_m + sign_m r_m / noise,
 

@@ -87,9 +87,7 @@ from sparsegen_classic.cli._training import (
     default=True,
     help="Draw a coarse view of an image first; without, a support and then coefficients (the paper).",
 )
-@click.option(
-    "--noise", type=float, default=0.4, help="Of sketches, in root mean square coefficients."
-)
+@click.option("--noise", type=float, default=0.4, help="Of sketches, in root mean square coefficients.")
 @click.option(
     "--bandwidth",
     type=float,

@@ -88,7 +88,7 @@ class Fitting:
     members: list[NDArray[np.intp]]
     names: list[str]
     seeds: list[int]
-    parts: tuple[Any, ...]
+    parts: tuple[Any, Any, Any, Any]
     shared: dict[str, Any]  # n_jobs and verbose, for all parts
     mean: str
     tone: str
@@ -121,11 +121,11 @@ class Fitting:
         with _timed("coding"):
             codes = code_images(parts[0], images, n_jobs, stages)
         fit_codes(images, codes, parts, self.n_groups, self.seeds[number])
-        curves = None, None
+        curve = draw_curve = None
         if self.tone == "match":
             with _timed("tone"):
-                curves = fit_tones(images, codes, parts, mean, self.seeds[number])
-        return FittedModel(parts, mean, *curves, lowest, highest)
+                curve, draw_curve = fit_tones(images, codes, parts, mean, self.seeds[number])
+        return FittedModel(parts, mean, curve, draw_curve, lowest, highest)
 
 
 @contextmanager

@@ -71,7 +71,8 @@ def plan_memory(
     """
     n = check_integer("n_images", n_images, 2)
     width, n_jobs = prod(image_shape), effective_n_jobs(generator.n_jobs)
-    dictionary, _, _, *sketches = make_parts(*generator._parts(), tuple(image_shape), n, {})
+    given: tuple[Any, Any, Any, Any] = generator._parts()
+    dictionary, _, _, *sketches = make_parts(*given, tuple(image_shape), n, {})
     sizes = dictionary.get_params(deep=False)
     atoms = sizes.get("n_components") or width
     entries = n * (sizes.get("n_nonzero_coefs") or max(1, width // 10))

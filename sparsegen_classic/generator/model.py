@@ -164,7 +164,7 @@ class SparseImageGenerator(BaseEstimator):
             Not fitted. The coefficients have the default prior, without which EM diverges.
         """
         supports, coefficients = MarkovSupports(smoothing=0.0), GaussianCoefficients()
-        fixed = {"sketches": "none", "mean": "none", "tone": "clip", "n_groups": 1}
+        fixed: dict[str, Any] = {"sketches": "none", "mean": "none", "tone": "clip", "n_groups": 1}
         return cls(dictionary, supports, coefficients, **fixed, **parameters)
 
     def fit(

@@ -81,7 +81,7 @@ def _stored(images: np.ndarray, path: Path) -> ArrayFile:
 
 def _resolved(generator: Any, sizes: list[int]) -> dict[str, Any]:
     """Return what a fit to classes of these sizes depends on: of what is left to a default, what it is."""
-    given = generator._parts()
+    given: tuple[Any, Any, Any, Any] = generator._parts()
     shape = tuple(generator.image_shape_.tolist())
     parts = make_parts(*given, shape, min(sizes), {"random_state": None})  # they get the generator's
     groups = [wanted_groups(generator.n_groups, parts[1], size) for size in sizes]

@@ -264,7 +264,7 @@ class SketchedCodes(BaseEstimator):
             members = np.flatnonzero(self.groups_ == group)
             deviations = self.positions_[members] - self.means_[group]
             scale = np.sqrt(max(len(members) + self.shrinkage, 1e-300))
-            for i in np.flatnonzero(group_of == group):
+            for i in np.flatnonzero(group_of == group).tolist():
                 own, common = (generators[i].standard_normal(size) for size in deviations.shape)
                 normal = (own @ deviations + np.sqrt(self.shrinkage) * (self.spread_ @ common)) / scale
                 start = deviations[generators[i].integers(len(members))]
@@ -284,7 +284,7 @@ class SketchedCodes(BaseEstimator):
         supports = np.empty((len(generators), network.supports_.shape[1]), np.int32)
         for group in np.unique(group_of):
             members = np.flatnonzero(network.groups_ == group)
-            for i in np.flatnonzero(group_of == group):
+            for i in np.flatnonzero(group_of == group).tolist():
                 supports[i] = network.supports_[members[generators[i].integers(len(members))]]
         return supports, (supports >= 0).sum(axis=1)
 
@@ -337,4 +337,6 @@ class SketchedCodes(BaseEstimator):
 
 
 def _generators(random_state: Any, n_samples: int) -> Sequence[np.random.Generator]:
-    return random_state if isinstance(random_state, list | tuple) else spawn_generators(random_state, n_samples)
+    return (
+        random_state if isinstance(random_state, list | tuple) else spawn_generators(random_state, n_samples)
+    )

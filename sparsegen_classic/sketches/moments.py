@@ -14,9 +14,9 @@ def principal_atoms(
 ) -> NDArray[np.float64]:
     """Return the atoms (n_atoms, d) in the principal components of the signals that codes stand for.
 
-    With C = R R' the covariance of the codes, R' D has the covariance of the signals, D' C D = (R' D)' (R' D).
-    The eigenvectors w of R' G R, G = D D' the Gram matrix, of variances l, give components v = D' R w / sqrt(l)
-    and D v = G R w / sqrt(l): no signal is ever made.
+    With C = R R' the covariance of the codes, that of the signals is D' C D = (R' D)' (R' D). Eigenvectors w
+    of R' G R, G = D D' the Gram matrix, with variances l, give components v = D' R w / sqrt(l), and atoms
+    D v = G R w / sqrt(l): no signal is ever made.
     """
     gram, mean = atoms @ atoms.T, codes.mean(axis=0)
     covariance = (codes.T @ codes).toarray() / codes.shape[0] - np.outer(mean, mean)
