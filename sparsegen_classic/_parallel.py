@@ -322,6 +322,7 @@ def single_threaded_blas() -> Iterator[None]:
     with _blas_lock:
         _blas_users += 1
         if _blas_users == 1:
+            _let_any_thread_limit()
             _blas_limit = _controller().limit(limits=1, user_api="blas")
     _this_thread.blas_depth = getattr(_this_thread, "blas_depth", 0) + 1
     try:
@@ -331,7 +332,23 @@ def single_threaded_blas() -> Iterator[None]:
         with _blas_lock:
             _blas_users -= 1
             if _blas_users == 0:
-                _blas_limit.restore_original_limits()
+                _restore_blas()
+
+
+def _let_any_thread_limit() -> None:
+    """Undo what threadpoolctl 3.8 brought: only the thread that set a limit first may set another.
+
+    Here the first to enter sets it and the last to leave restores it, whichever threads they are.
+    """
+    for library in _controller().lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
+
+
+def _restore_blas() -> None:
+    _let_any_thread_limit()
+    _blas_limit.restore_original_limits()
+    _let_any_thread_limit()
 
 
 @contextmanager
@@ -347,8 +364,12 @@ def _after_fork() -> None:
     _blas_lock = threading.Lock()
     was_limited, _blas_users = _blas_users > 0, getattr(_this_thread, "blas_depth", 0)
     if was_limited and not _blas_users and _blas_limit is not None:
-        _blas_limit.restore_original_limits()
+        _restore_blas()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # no thread is inside threadpoolctl, whose own lock would stay closed
+    os.register_at_fork(
+        before=lambda: _blas_lock.acquire(),
+        after_in_parent=lambda: _blas_lock.release(),
+        after_in_child=_after_fork,
+    )

@@ -76,6 +76,31 @@ def test_blas_is_limited_inside_and_restored_after_also_when_nested_or_shared():
     assert blas_threads() == before
 
 
+def test_blas_is_limited_from_any_thread_and_restored_by_another():
+    before, inside, entered, left = blas_threads(), [], threading.Event(), threading.Event()
+
+    def first():
+        with single_threaded_blas():
+            entered.set()
+            assert left.wait(10)
+        inside.append(blas_threads())  # another is still in
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert entered.wait(10)
+    with single_threaded_blas():
+        left.set()
+        thread.join(10)
+    assert inside == [{1}]
+    assert blas_threads() == before
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: for_blocks(lambda _: inside.append(blas_threads()), 2, 1))
+        thread.start()
+        thread.join(10)
+    assert inside == [{1}] * 7
+    assert blas_threads() == before
+
+
 def test_generators_do_not_depend_on_how_many_are_spawned():
     few, many = spawn_generators(7, 3), spawn_generators(7, 10)
     assert [g.random() for g in few] == [g.random() for g in many[:3]]
