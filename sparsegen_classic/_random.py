@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
+
+from sparsegen_classic._validation import check_integer
 
 RandomState = int | np.random.RandomState | np.random.Generator | np.random.SeedSequence | None
 
@@ -31,3 +34,20 @@ def seed_sequence(random_state: Any) -> np.random.SeedSequence:
 def spawn_generators(random_state: Any, n: int) -> list[np.random.Generator]:
     """Return ``n`` independent generators; the first ``m < n`` are those of a call with ``m``."""
     return [np.random.default_rng(seed) for seed in seed_sequence(random_state).spawn(n)]
+
+
+def check_generators(random_state: Any, n_samples: int | None) -> Sequence[np.random.Generator]:
+    """Return one generator for each sample: spawned from a seed, or those of a list."""
+    if not isinstance(random_state, list | tuple):
+        n_samples = 1 if n_samples is None else check_integer("n_samples", n_samples, 1)
+        return spawn_generators(random_state, n_samples)
+    if not all(isinstance(generator, np.random.Generator) for generator in random_state):
+        raise TypeError(
+            "a list random_state must hold numpy Generators; make them with numpy.random.default_rng"
+        )
+    if n_samples is not None and n_samples != len(random_state):
+        raise ValueError(
+            f"a list random_state must hold one generator for each of the {n_samples} samples, got"
+            f" {len(random_state)}"
+        )
+    return random_state

@@ -41,8 +41,9 @@ def check_model(model: BaseEstimator) -> None:
         check_integer(f"{name}.n_jobs", model.n_jobs, -(2**16), 2**16)
         check_choice(f"{name}.n_jobs == 0", model.n_jobs == 0, (False,))
     if isinstance(model, SparseImageGenerator):
-        for part in model._parts():
-            if part is not None and not (part is model.sketches and part == "none"):
+        *parts, sketches = model._parts()
+        for part in (*parts, None if sketches == "none" else sketches):
+            if part is not None:
                 _only(isinstance(part, BaseEstimator), f"{name}: its parts must be estimators, got {part!r}")
                 check_model(part)
     for parameter, value in model.get_params(deep=False).items():
@@ -214,10 +215,16 @@ def _check_coefficients(model: GaussianCoefficients) -> None:
         _array("groups_", model.groups_, codes.shape[:1], "i")
     counts = (model.sample_weight_ > 0).astype(codes.dtype)
     unseen = codes.T @ counts == 0  # a sum of positive numbers, and without copies of the codes
+    _check_state_moments(model, n_states, unseen)
+
+
+def _check_state_moments(model: Any, n_states: int, unseen: NDArray[np.bool_] | None = None) -> None:
+    """Check mean and variance of states, NaN where they are ``unseen``; None is wherever the mean is."""
     for moment, low in (("state_means_", -_LARGEST), ("state_variances_", 0)):
         values = getattr(model, moment)
         _only(isinstance(values, np.ndarray) and values.shape == (n_states,), f"{moment} must have states")
         _array(moment, values[~np.isnan(values)], (None,), low=low)
+        unseen = np.isnan(values) if unseen is None else unseen
         _only(np.array_equal(np.isnan(values), unseen), f"{moment} must be NaN where no code has the state")
 
 
@@ -230,9 +237,8 @@ def _check_sketches(model: SketchedCodes) -> None:
     groups = _array("groups_", model.groups_, (len(positions),), "i", 0, n_groups - 1)
     _only(width > 0 and len(groups) > 0, "positions_ must hold a sketch")
     _array("spread_", model.spread_, (width, width))
-    _array("state_means_", model.state_means_, (2 * n_atoms,), low=0)
-    variances = _array("state_variances_", model.state_variances_, (2 * n_atoms,), low=0)
-    _only(variances.min() > 0, "state_variances_ must be above 0")
+    _check_state_moments(model, 2 * n_atoms)
+    _only(not (model.state_variances_ == 0).any(), "state_variances_ must be above 0")
     check_real("noise_variance_", model.noise_variance_, 0, _LARGEST, closed="(]")
 
 
@@ -282,8 +288,7 @@ def _check_generator(model: SparseImageGenerator) -> None:
 
 def _check_parts(n_features: int, dictionary: Any, supports: Any, coefficients: Any, *sketches: Any) -> None:
     """Check the parts of a class, and that one starts where the other ends."""
-    wanted_parts = zip(_PARTS, (dictionary, supports, coefficients, *sketches), strict=False)
-    for wanted, part in wanted_parts:
+    for wanted, part in zip(_PARTS, (dictionary, supports, coefficients, *sketches), strict=False):
         _only(type(part).__name__ in wanted, f"{type(part).__name__} must be one of {', '.join(wanted)}")
         _only(hasattr(part, CHECKS[type(part).__name__][0]), f"{type(part).__name__} must be fitted")
         check_model(part)

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sparsegen_classic"
-SHARED = {"_validation", "_random", "_parallel", "_files", "_archive", "_classes", "_codes", "_version"}
+SHARED = {
+    "_validation",
+    "_random",
+    "_parallel",
+    "_files",
+    "_archive",
+    "_classes",
+    "_codes",
+    "_listed_codes",
+    "_version",
+}
 DOMAIN = {"images", "pursuit", "dictionary", "support", "coefficients", "metrics", "convolutional"} | {
     "baselines",
     "sketches",
@@ -34,6 +44,7 @@ FLOORS = [
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of a floor do not use each other, but for this
 SIDEWAYS = {
+    ("_random", "_validation"),
     ("_checkpoint", "_blocks"),
     ("_checkpoint", "_states"),
     ("dictionary", "pursuit"),

@@ -145,6 +145,8 @@ def fit(source: str, output: str, **options: Any) -> None:
 
     if options["paper"]:
         _check_options("--paper", _OF_THE_PAPER)
+    if not options["sketches"]:
+        _check_options("--no-sketches", ("noise", "bandwidth"))
     if options["select"]:
         _check_options("--select", ("n_groups", "pair_exponent", "pair_reference"))
     checkpoint = options["checkpoint"]

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from sparsegen_classic._codes import codes_from_states, states_from_codes
+from sparsegen_classic._listed_codes import list_states, state_moments, without_duplicates
 from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._random import RandomState
 from sparsegen_classic._validation import check_choice, check_integer, check_real
@@ -24,7 +25,7 @@ from sparsegen_classic.coefficients.checks import (
     check_states,
 )
 from sparsegen_classic.coefficients.draws import EXPONENTS, draw_magnitudes, log_density, to_scale
-from sparsegen_classic.coefficients.moments import Moments, SupportMoments, list_states, state_moments
+from sparsegen_classic.coefficients.moments import Moments, SupportMoments
 
 BLOCK = 16  # supports per block
 
@@ -163,9 +164,7 @@ class GaussianCoefficients(BaseEstimator):
         """
         self._check_parameters()
         X = sparse.csr_array(validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32)))
-        if not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
+        X = without_duplicates(X)
         self.magnitudes_ = list_states(X)
         self.sample_weight_ = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True

@@ -50,7 +50,7 @@ def draw_here(
     model_of = choose_models(generator.classes_, generator.class_prior_, class_, generators)
     groups = np.zeros(len(generators), np.intp)
 
-    def rows_of(rows: NDArray[np.intp]) -> list[np.random.Generator]:
+    def generators_of(rows: NDArray[np.intp]) -> list[np.random.Generator]:
         return [generators[i] for i in rows]
 
     def in_groups(model: int, rows: NDArray[np.intp]) -> dict[str, Any]:
@@ -59,20 +59,20 @@ def draw_here(
 
     def draw_groups(model: int, rows: NDArray[np.intp]) -> dict[str, Any]:
         if in_groups(model, rows):
-            groups[rows] = generator.supports_[model].draw_groups(rows_of(rows))
+            groups[rows] = generator.supports_[model].draw_groups(generators_of(rows))
         return in_groups(model, rows)
 
     def draw_sketched(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
         given, network = draw_groups(model, rows), generator.supports_[model]
-        return generator.sketches_[model].sample(network, len(rows), rows_of(rows), **given)
+        return generator.sketches_[model].sample(network, len(rows), generators_of(rows), **given)
 
     def draw_supports(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
         given = draw_groups(model, rows)
-        return generator.supports_[model].sample(len(rows), rows_of(rows), **given)
+        return generator.supports_[model].sample(len(rows), generators_of(rows), **given)
 
     def draw_coefficients(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
         given = in_groups(model, rows)
-        return generator.coefficients_[model].sample(supports[rows], rows_of(rows), **given)
+        return generator.coefficients_[model].sample(supports[rows], generators_of(rows), **given)
 
     if generator.sketches_ is not None:
         supports = codes = generator._per_model(model_of, draw_sketched, "codes", _FEW)

@@ -96,5 +96,5 @@ def plan_memory(
     }
     if sketches:
         positions = 8.0 * n * min(sketches[0].n_components, atoms)  # and once more as float32
-        stages["sketches"] = base + dictionary_size + 3.5 * tables + 3 * codes + 2.5 * positions
+        stages["sketches"] = base + dictionary_size + 3.5 * tables + 5 * codes + 2.5 * positions
     return MemoryPlan(stages, 2 * codes)

@@ -13,10 +13,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sparsegen_classic._codes import codes_from_states
 from sparsegen_classic._kernels.sketched_codes import run_sketched_chains
+from sparsegen_classic._listed_codes import list_states, state_moments, without_duplicates
 from sparsegen_classic._parallel import for_blocks, single_threaded_blas
-from sparsegen_classic._random import RandomState, spawn_generators
+from sparsegen_classic._random import RandomState, check_generators
 from sparsegen_classic._validation import check_integer, check_real
-from sparsegen_classic.sketches.moments import group_means, principal_atoms, state_moments
+from sparsegen_classic.sketches.moments import group_means, principal_atoms
 
 _BLOCK = 32  # codes that a thread draws at a time
 
@@ -66,8 +67,8 @@ class SketchedCodes(BaseEstimator):
     spread_ : ndarray of shape (n_components_, n_components_)
         A square root S of the covariance within groups, S @ S.T.
     state_means_, state_variances_ : ndarray of shape (2 * n_atoms,)
-        Mean and variance of the magnitudes of each state of the doubled dictionary. A state with one code
-        takes the variance of all about their means, one without has mean 0. No variance is below 1e-6 of the
+        Mean and variance of the magnitudes of each state of the doubled dictionary, NaN if no training code
+        uses it. A state with one code takes the variance of all about their means; none is below 1e-6 of the
         mean square.
     noise_variance_ : float
         Variance of the noise.
@@ -148,6 +149,7 @@ class SketchedCodes(BaseEstimator):
         """
         self._check_parameters()
         codes = sparse.csr_array(validate_data(self, X, accept_sparse="csr", dtype=np.float64))
+        codes = without_duplicates(codes)
         n, n_atoms = codes.shape
         atoms = np.eye(n_atoms) if components is None else np.asarray(components, np.float64)
         if atoms.ndim != 2 or len(atoms) != n_atoms:
@@ -160,7 +162,8 @@ class SketchedCodes(BaseEstimator):
             positions = codes @ self.atoms_
             self.means_, self.spread_ = group_means(positions, self.groups_)
         self.positions_ = positions.astype(np.float32)
-        self.state_means_, self.state_variances_ = state_moments(codes)
+        listed = list_states(codes)
+        self.state_means_, self.state_variances_ = state_moments(listed, listed.data, np.ones(n), 0.0)
         energy = float(np.mean(codes.data**2)) if codes.nnz else 1.0
         self.noise_variance_ = self.noise**2 * energy
         return self
@@ -193,14 +196,14 @@ class SketchedCodes(BaseEstimator):
 
         Raises
         ------
-        ValueError
-            If the network is of other atoms or groups.
+        TypeError, ValueError
+            If the network is of other atoms or groups, or ``groups`` or the generators do not fit.
         """
         check_is_fitted(self)
         self._check_parameters()
-        generators = _generators(random_state, n_samples)
+        generators = check_generators(random_state, n_samples)
         self._check_network(network)
-        group_of = network.draw_groups(generators) if groups is None else np.asarray(groups, np.intp)
+        group_of = network.choose_groups(generators, groups)
         return self._explain(network, generators, group_of, self._sketches(generators, group_of))
 
     def sample_like(
@@ -224,11 +227,19 @@ class SketchedCodes(BaseEstimator):
         -------
         codes : csr_array of shape (n_samples, n_atoms)
             Signed codes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there are no such codes, the network is of others, or the generators do not fit.
         """
         check_is_fitted(self)
         self._check_parameters()
-        which = np.asarray(which, np.intp)
-        generators = _generators(random_state, len(which))
+        which, n = np.asarray(which), len(self.positions_)
+        if which.ndim != 1 or len(which) == 0 or not np.isin(which, range(n)).all():
+            raise ValueError(f"which must be a list of training codes, each in 0..{n - 1}, got {which!r}")
+        which = which.astype(np.intp)
+        generators = check_generators(random_state, len(which))
         self._check_network(network)
         pairs = zip(self.positions_[which], generators, strict=True)
         sketches = np.stack([self._noisy(position, generator) for position, generator in pairs])
@@ -322,6 +333,12 @@ class SketchedCodes(BaseEstimator):
                 f"network must have n_atoms={self.n_features_in_} and n_groups={len(self.means_)}, got "
                 f"{network.n_features_in_} and {n_groups}; fit both to the same codes and groups"
             )
+        unseen = network.states_[np.isnan(self.state_means_[network.states_])]
+        if len(unseen):
+            raise ValueError(
+                f"network must have states that the codes of the sketches have, got {unseen.tolist()}; fit "
+                "both to the same codes"
+            )
 
     def _check_parameters(self) -> None:
         check_integer("n_components", self.n_components, 1)
@@ -334,9 +351,3 @@ class SketchedCodes(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _generators(random_state: Any, n_samples: int) -> Sequence[np.random.Generator]:
-    return (
-        random_state if isinstance(random_state, list | tuple) else spawn_generators(random_state, n_samples)
-    )

@@ -1,4 +1,4 @@
-"""What sketches are learned from: principal components, groups and states of sparse codes."""
+"""What sketches are learned from: principal components and groups of sparse codes."""
 
 from __future__ import annotations
 
@@ -43,18 +43,3 @@ def group_means(
     deviations = positions - means[groups]
     variances, vectors = np.linalg.eigh(deviations.T @ deviations / len(positions))
     return means, vectors * np.sqrt(np.maximum(variances, 0))
-
-
-def state_moments(codes: sparse.csr_array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and variance of the magnitudes of each state of the doubled dictionary."""
-    n_states = 2 * codes.shape[1]
-    states = codes.indices + np.where(codes.data < 0, codes.shape[1], 0)
-    magnitudes = np.abs(codes.data)
-    uses = np.bincount(states, minlength=n_states)
-    means = np.bincount(states, magnitudes, n_states) / np.maximum(uses, 1)
-    scatters = np.bincount(states, (magnitudes - means[states]) ** 2, n_states)
-    variances = scatters / np.maximum(uses, 1)
-    common = scatters.sum() / max(uses.sum(), 1)  # of states that have been seen once, or not at all
-    variances[uses < 2] = common
-    square = float(np.mean(magnitudes**2)) if len(magnitudes) else 1.0
-    return means, np.maximum(variances, 1e-6 * square)

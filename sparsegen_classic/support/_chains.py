@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.support._pairwise import log_weights, to_indices
 
@@ -65,23 +64,6 @@ def _check_evidence(model: Any, name: str, states: Any) -> NDArray[np.int32]:
             " seen; choose among states_"
         )
     return indices[known]
-
-
-def check_generators(random_state: Any, n_samples: int | None) -> Sequence[np.random.Generator]:
-    """Return one generator for each chain."""
-    if not isinstance(random_state, list | tuple):
-        n_samples = 1 if n_samples is None else check_integer("n_samples", n_samples, 1)
-        return spawn_generators(random_state, n_samples)
-    if not all(isinstance(generator, np.random.Generator) for generator in random_state):
-        raise TypeError(
-            "a list random_state must hold numpy Generators; make them with numpy.random.default_rng"
-        )
-    if n_samples is not None and n_samples != len(random_state):
-        raise ValueError(
-            f"a list random_state must hold one generator for each of the {n_samples} samples, got"
-            f" {len(random_state)}"
-        )
-    return random_state
 
 
 def check_initial(model: Any, law: Conditioned, initial: Any) -> NDArray[np.int32]:

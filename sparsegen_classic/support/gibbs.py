@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from sparsegen_classic._kernels.gibbs import run_chains
 from sparsegen_classic._parallel import for_blocks
+from sparsegen_classic._random import check_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.support._chains import (
     Conditioned,
-    check_generators,
     check_initial,
     condition,
     random_starts,

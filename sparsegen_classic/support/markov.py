@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sparsegen_classic._codes import codes_from_states, supports_from_codes
 from sparsegen_classic._parallel import for_blocks
+from sparsegen_classic._random import check_generators
 from sparsegen_classic._validation import check_integer
-from sparsegen_classic.support._chains import check_generators
 from sparsegen_classic.support._pairwise import count_pairs, fields, log_weights, pair_factors, to_indices
 from sparsegen_classic.support.estimation import check_counts, check_method, counted_pairs, refine
 from sparsegen_classic.support.gibbs import GibbsSampler
@@ -259,6 +259,21 @@ class MarkovSupports(BaseEstimator):
         edges = np.cumsum(self.group_shares_)[:-1]
         return np.array([np.searchsorted(edges, g.random(), side="right") for g in generators], np.intp)
 
+    def choose_groups(
+        self, generators: Sequence[np.random.Generator], groups: ArrayLike | None = None
+    ) -> NDArray[np.intp]:
+        """Return the ``groups`` of samples, checked to be one for each generator; None draws them."""
+        if groups is None:
+            return self.draw_groups(generators)
+        check_is_fitted(self)
+        group_of, n_groups = np.asarray(groups), len(self.group_shares_)
+        if group_of.shape != (len(generators),) or not np.isin(group_of, range(n_groups)).all():
+            raise ValueError(
+                f"groups must be in 0..{n_groups - 1}, one for each of the {len(generators)} samples, "
+                f"got {groups!r}"
+            )
+        return group_of.astype(np.intp)
+
     def sample(
         self,
         n_samples: int = 1,
@@ -289,13 +304,7 @@ class MarkovSupports(BaseEstimator):
         """
         check_is_fitted(self)
         generators = check_generators(random_state, n_samples)
-        group_of = self.draw_groups(generators) if groups is None else np.asarray(groups)
-        n_groups = len(self.group_shares_)
-        if group_of.shape != (len(generators),) or not np.isin(group_of, range(n_groups)).all():
-            raise ValueError(
-                f"groups must be in 0..{n_groups - 1}, one for each of the {len(generators)} samples, "
-                f"got {groups!r}"
-            )
+        group_of, n_groups = self.choose_groups(generators, groups), len(self.group_shares_)
         width = self.supports_.shape[1]
         if size is not None:
             width = check_integer("size", size, 0, len(self.states_), "a support holds each state once")

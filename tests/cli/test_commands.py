@@ -309,11 +309,31 @@ def test_the_model_of_the_paper_is_one_flag_away_and_contradictions_are_refused(
     model = load_model(tmp_path / "a.npz")
     assert (model.mean, model.tone, model.n_groups, model.supports.smoothing) == ("none", "clip", 1, 0.0)
     assert model.dictionary.n_components == 30
-    for option in (("--smoothing", 0.5), ("--n-groups", 2), ("--tone", "match"), ("--select",)):
+    assert model.sketches == "none"
+    for option in (
+        ("--smoothing", 0.5), ("--n-groups", 2), ("--tone", "match"), ("--select",), ("--noise", 0.5),
+        ("--bandwidth", 2), ("--sketches",),
+    ):  # fmt: skip
         code, _, err = run("fit", "digits", "-o", tmp_path / "b.npz", "--paper", *option)
         assert code == 2
         assert f"--paper decides about {option[0]}; leave one of them out" in err
     assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_sketches_may_be_changed_or_left_out(tmp_path):
+    arguments = ("fit", "digits", "--seed", 0, "--n-components", 30, "-o")
+    assert run(*arguments, tmp_path / "a.npz", "--noise", 0.3, "--bandwidth", 2)[0] == 0
+    model = load_model(tmp_path / "a.npz")
+    assert (model.sketches_[0].noise, model.sketches_[0].bandwidth) == (0.3, 2)
+    assert run(*arguments, tmp_path / "b.npz", "--no-sketches")[0] == 0
+    assert load_model(tmp_path / "b.npz").sketches_ is None
+    code, _, err = run(*arguments, tmp_path / "c.npz", "--noise", 0)
+    assert code == 1
+    assert "noise must be greater than 0.0, got 0.0" in err
+    code, _, err = run(*arguments, tmp_path / "c.npz", "--no-sketches", "--noise", 0.3)
+    assert code == 2
+    assert "--no-sketches decides about --noise; leave one of them out" in err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.npz", "b.npz"]
 
 
 def test_select_reports_its_table_and_fits_with_the_winner(tmp_path):

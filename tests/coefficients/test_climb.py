@@ -8,9 +8,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+from sparsegen_classic import _listed_codes
 from sparsegen_classic._kernels.em import CONVERGED, OUT_OF_ITERATIONS, SINGULAR, climb
 from sparsegen_classic._kernels.missing_patterns import batch_patterns, group_patterns, pairwise_moments
-from sparsegen_classic.coefficients import GaussianCoefficients, moments
+from sparsegen_classic.coefficients import GaussianCoefficients
 from tests import naive_coefficients as naive
 
 K = 8
@@ -131,12 +132,12 @@ def test_codes_are_listed_by_state(dtype, monkeypatch):
     codes = some_codes().astype(dtype)
     expected = sparse.csc_array(np.maximum(np.hstack([codes, -codes]), 0).astype(np.float64))
     for rows in (37, 4096):
-        monkeypatch.setattr(moments, "ROWS", rows)
-        listed = moments.list_states(sparse.csr_array(codes))
+        monkeypatch.setattr(_listed_codes, "ROWS", rows)
+        listed = _listed_codes.list_states(sparse.csr_array(codes))
         for part in ("data", "indices", "indptr"):
             assert_array_equal(getattr(listed, part), getattr(expected, part))
         assert (listed.data.dtype, listed.indices.dtype, listed.indptr.dtype) == (float, np.int32, np.int32)
-    empty = moments.list_states(sparse.csr_array((3, 7)))
+    empty = _listed_codes.list_states(sparse.csr_array((3, 7)))
     assert (empty.shape, empty.nnz) == ((3, 14), 0)
 
 
@@ -153,9 +154,9 @@ def test_codes_on_disk_are_read_in_blocks(tmp_path, monkeypatch):
             asked.append(len(self.array[which]))
             return self.array[which]
 
-    monkeypatch.setattr(moments, "ROWS", 50)
+    monkeypatch.setattr(_listed_codes, "ROWS", 50)
     recorded = SimpleNamespace(shape=codes.shape, **{name: Recorder(part) for name, part in parts.items()})
-    listed = moments.list_states(recorded)
+    listed = _listed_codes.list_states(recorded)
     assert max(asked) <= 50 * 7
     assert len(asked) == 2 * 3 * 10
     for name, part in parts.items():

@@ -156,3 +156,32 @@ def test_what_does_not_fit_together_is_refused():
     model = SketchedCodes().fit(codes)
     with pytest.raises(ValueError, match="network must have n_atoms=4 and n_groups=1, got 8 and 1"):
         model.sample(MarkovSupports().fit(random_codes(0, 30, 8)))
+    network = MarkovSupports().fit(codes)
+    with pytest.raises(ValueError, match=r"groups must be in 0..0, one for each of the 2 samples"):
+        model.sample(network, 2, groups=[0, 1])
+    with pytest.raises(ValueError, match="one generator for each of the 3 samples, got 1"):
+        model.sample(network, 3, [np.random.default_rng(0)])
+    with pytest.raises(TypeError, match="must hold numpy Generators"):
+        model.sample_like(network, [0], [1])
+    for which in ([], [30], [-1], [0.5], 3):
+        with pytest.raises(ValueError, match=r"which must be a list of training codes, each in 0..29"):
+            model.sample_like(network, which)
+    few = np.abs(codes)  # no negative states
+    with pytest.raises(ValueError, match="network must have states that the codes of the sketches have, got"):
+        SketchedCodes().fit(few).sample(network)
+
+
+def test_states_have_the_moments_of_their_magnitudes_and_entries_that_come_twice_add_up():
+    codes = random_codes(9, 50)
+    codes[:, 3] = np.abs(codes[:, 3])
+    model = SketchedCodes().fit(codes)
+    doubled = np.maximum(np.hstack([codes, -codes]), 0)
+    for state, column in enumerate(doubled.T):
+        used = column[column > 0]
+        expected = (used.mean(), used.var()) if len(used) else (np.nan, np.nan)
+        np.testing.assert_allclose((model.state_means_[state], model.state_variances_[state]), expected)
+    once = sparse.csr_array(codes)
+    halves = (np.repeat(once.data / 2, 2), np.repeat(once.indices, 2), 2 * once.indptr)
+    twice = SketchedCodes().fit(sparse.csr_array(halves, shape=codes.shape))
+    np.testing.assert_allclose(twice.state_means_, model.state_means_)
+    np.testing.assert_allclose(twice.positions_, model.positions_, rtol=1e-5, atol=1e-5)
