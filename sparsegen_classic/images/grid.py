@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -224,9 +225,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _check_folder(folder: Path, overwrite: bool) -> None:
     check_parent(folder)
-    if not folder.exists():
+    try:
+        mode = folder.stat().st_mode  # asked once: between two questions another writer may move it away
+    except FileNotFoundError:
         return
-    if not folder.is_dir():
+    if not stat.S_ISDIR(mode):
         raise FileExistsError(f"{folder} exists and is a file; choose another name, or give a suffix")
     files = [file for file in sorted(folder.rglob("*")) if not file.is_dir()]
     if files and not overwrite:
