@@ -76,8 +76,9 @@ def select_settings(
     y : array-like of shape (n_samples,), default=None
         Labels, for a model per class.
     grid : mapping of str to sequences, or list of such, default=None
-        Values to try, all combinations of each mapping. None tries one group, and a group for 120, 60 or 30
-        images (at most 200 groups); if ``supports`` is given, also what is in the Notes.
+        Values to try, all combinations of each mapping. None tries one group, and a group for 120, 40 or 20
+        images (at most 200 groups), and leaves out the tone curve, or sketches; if ``supports`` is given, it
+        tries also what is in the Notes.
     validation_share : float in (0, 1), default=0.15
         Part of the images that is set aside, of each class alike.
     n_samples : int, default=2000
@@ -99,10 +100,10 @@ def select_settings(
     The candidates for :class:`MarkovSupports` are few, each for a kind of images:
 
     - one network, ``pair_exponent=0.4``: images that do not come in families, or too few for them;
-    - groups of 120, 60 or 30 images, ``pair_reference="all"``, ``pair_exponent`` 0.4 and 0.8: images of few
+    - groups of 120, 40 or 20 images, ``pair_reference="all"``, ``pair_exponent`` 0.4 and 0.8: images of few
       atoms (small ones, digits), which gain where a group counts in single atoms and in pairs as well. The
       fewer the atoms, the more pairs may count;
-    - groups of 60 images, ``pair_reference="groups"``, ``pair_exponent`` 0.2 and 0.4: images of many atoms
+    - groups of 40 images, ``pair_reference="groups"``, ``pair_exponent`` 0.2 and 0.4: images of many atoms
       (faces), whose law would fall onto its modes otherwise. How many groups there are matters less here.
 
     Raises
@@ -151,16 +152,23 @@ def _default_grids(
 ) -> list[dict[str, Sequence[Any]]]:
     if generator.per_class and labels is not None:
         n_images //= len(np.unique(labels))
-    several = sorted({min(n_images // n, _MOST_GROUPS) for n in (120, 60, 30)} - {0, 1})
+    several = sorted({min(n_images // n, _MOST_GROUPS) for n in (120, 40, 20)} - {0, 1})
+    middle = [n for n in several if n == min(n_images // 40, _MOST_GROUPS)]
     if generator.supports is None:
-        return [{"n_groups": [1, *several]}]
-    middle = [n for n in several if n == min(n_images // 60, _MOST_GROUPS)]
-    tried = (([1], "all", [0.4]), (several, "all", [0.4, 0.8]), (middle, "groups", [0.2, 0.4]))
-    names = "n_groups", "supports__pair_reference", "supports__pair_exponent"
-    return [
-        dict(zip(names, (groups, [reference], exponents), strict=True))
-        for groups, reference, exponents in tried
-        if groups
+        names: tuple[str, ...] = ("n_groups",)
+        tried: list[tuple[Any, ...]] = [([1, *several],)]
+        usual: tuple[Any, ...] = (middle or [1],)
+    else:
+        names = "n_groups", "supports__pair_reference", "supports__pair_exponent"
+        tried = [([1], ["all"], [0.4]), (several, ["all"], [0.4, 0.8]), (middle, ["groups"], [0.2, 0.4])]
+        usual = middle or [1], ["all"], [0.4]
+    grids = [dict(zip(names, values, strict=True)) for values in tried if values[0]]
+    # each without what the default adds to the paper, if it is there to be left out
+    without = (("tone", "clip", generator.tone), ("sketches", "none", generator.sketches))
+    return grids + [
+        dict(zip(names, usual, strict=True)) | {name: [value]}
+        for name, value, now in without
+        if not (isinstance(now, str) and now == value)
     ]
 
 

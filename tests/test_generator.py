@@ -306,11 +306,11 @@ def test_tone_gives_reconstructions_the_pixels_of_the_images(digits):
     assert ((rebuilt - digits.images[:600]) ** 2).mean() < 0.7 * digits.images[:600].var()
 
 
-def test_a_group_for_sixty_images_by_default(digits):
+def test_a_group_for_forty_images_by_default(digits):
     images = digits.images[:600]
     for k in (5, 20):
         generator = SparseImageGenerator(KSVD(40, n_nonzero_coefs=k, max_iter=1), random_state=0).fit(images)
-        assert generator.summary()["n_groups"] == [10]
+        assert generator.summary()["n_groups"] == [15]
 
 
 def test_encode_is_the_code_of_the_class(digits, per_class):

@@ -68,9 +68,11 @@ def run_sketched_chains(
     n_states = len(atoms)
     squares = np.diag(gram)
     precisions, constants, pulls = np.empty(n_states), np.empty(n_states), means / variances
+    pushes = signs / noise
     for m in range(n_states):
         precisions[m] = 1.0 / variances[m] + squares[atoms[m]] / noise
         constants[m] = -0.5 * (np.log(precisions[m] * variances[m]) + means[m] * pulls[m])
+    halves = 0.5 / precisions
     weights = np.empty(n_states)
     for i in range(len(supports)):
         support, left = supports[i, : sizes[i]], correlations[i]
@@ -83,12 +85,12 @@ def run_sketched_chains(
             _add_atom(left, gram[atoms[old]], signs[old] * coefficients[i, site])
             _field(log_factors[i], table, support, site, weights)
             for m in range(n_states):
-                h = pulls[m] + signs[m] * left[atoms[m]] / noise
-                weights[m] += constants[m] + 0.5 * h * h / precisions[m]
+                h = pulls[m] + pushes[m] * left[atoms[m]]
+                weights[m] += constants[m] + halves[m] * h * h
             new = _draw(weights, uniforms[i, flip])
             if new < 0:
                 new = old
-            h = pulls[new] + signs[new] * left[atoms[new]] / noise
+            h = pulls[new] + pushes[new] * left[atoms[new]]
             support[site] = new
             coefficients[i, site] = h / precisions[new] + normals[i, flip] / np.sqrt(precisions[new])
             _add_atom(left, gram[atoms[new]], -signs[new] * coefficients[i, site])

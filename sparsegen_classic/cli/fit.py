@@ -97,7 +97,8 @@ from sparsegen_classic.cli._training import (
 @click.option(
     "--select",
     is_flag=True,
-    help="Try groups and pairs, and take the settings whose draws are nearest to images set aside.",
+    help="Try groups, pairs, tone and sketches, and take the settings whose draws are nearest to images set "
+    "aside.",
 )
 @click.option(
     "--paper",
@@ -107,13 +108,16 @@ from sparsegen_classic.cli._training import (
 @click.option("--min-count", type=int, default=1, help="Leave out atoms used by fewer images.")
 @click.option("--burn-in", type=int, default=20, help="Gibbs sweeps for each image drawn without sketch.")
 @click.option(
-    "--prior-strength", type=float, default=1.0, help="Pseudo-observations of the coefficients' prior."
+    "--prior-strength",
+    type=float,
+    default=1.0,
+    help="Pseudo-observations of the coefficients' prior, without sketches.",
 )
 @click.option(
     "--draw",
     type=click.Choice(["truncated", "gaussian", "clip"]),
     default="clip",
-    help="How coefficients are kept positive.",
+    help="How coefficients are kept positive, without sketches.",
 )
 @mode_option
 @checkpoint_option
@@ -145,10 +149,12 @@ def fit(source: str, output: str, **options: Any) -> None:
 
     if options["paper"]:
         _check_options("--paper", _OF_THE_PAPER)
-    if not options["sketches"]:
+    elif options["sketches"]:
+        _check_options("--sketches, the default,", _WITHOUT_SKETCHES, "add --no-sketches, or leave it out")
+    else:
         _check_options("--no-sketches", ("noise", "bandwidth"))
     if options["select"]:
-        _check_options("--select", ("n_groups", "pair_exponent", "pair_reference"))
+        _check_options("--select", ("n_groups", "pair_exponent", "pair_reference", "tone"))
     checkpoint = options["checkpoint"]
     if options["cluster"] and not checkpoint:
         raise click.UsageError("--cluster needs --checkpoint DIR, a folder that the workers see as well")
@@ -195,16 +201,17 @@ def fit(source: str, output: str, **options: Any) -> None:
 _ENOUGH = 100_000  # images to select settings on
 _OF_THE_PAPER = (
     *("smoothing", "pair_exponent", "pair_reference", "min_count", "mean", "tone", "n_groups"),
-    *("prior_strength", "draw", "select", "sketches", "noise", "bandwidth"),
+    *("prior_strength", "draw", "select", "sketches", "noise", "bandwidth", "burn_in"),
 )
+_WITHOUT_SKETCHES = ("prior_strength", "draw", "burn_in")  # what draws then
 
 
-def _check_options(flag: str, fixed: tuple[str, ...]) -> None:
+def _check_options(flag: str, fixed: tuple[str, ...], remedy: str = "leave one of them out") -> None:
     """Refuse options that a flag decides about."""
     context = click.get_current_context()
     for name in fixed:
         if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{flag} decides about --{name.replace('_', '-')}; leave one of them out")
+            raise click.UsageError(f"{flag} decides about --{name.replace('_', '-')}; {remedy}")
 
 
 def _select(generator: Any, images: Any, labels: Any, seed: int, loud: bool) -> dict[str, Any]:

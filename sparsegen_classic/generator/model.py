@@ -32,9 +32,10 @@ class SparseImageGenerator(BaseEstimator):
     """Generate images by drawing sparse codes over a learned dictionary (Vaksman and Elad).
 
     ``fit`` learns a dictionary, codes the training images and fits the probability of a code: a Markov
-    network for its support and, given the support, a Gaussian for its coefficients. ``sample`` draws a
-    support by Gibbs sampling, fits the Gaussian from the training codes that meet it (EM with missing data),
-    draws the coefficients, multiplies by the dictionary and brings the result to the range of the pixels.
+    network for its support and, given the support, normal coefficients. ``sample`` draws a code by Gibbs
+    sampling, multiplies by the dictionary and brings the result to the range of the pixels. In the paper,
+    and with ``sketches="none"``, a support is drawn first, and then coefficients from the Gaussian fitted to
+    the training codes that meet it (EM with missing data).
 
     Three things go beyond the paper, whose own model is :meth:`paper`. Similar images form latent *groups*,
     each with a network of its own: one network over a whole class knows pairs of atoms only, and draws
@@ -102,9 +103,11 @@ class SparseImageGenerator(BaseEstimator):
     -----
     With ``n`` images (in the smallest class) of ``n_features`` values, the default dictionary has ``n / 8``
     atoms, at least ``2.5 sqrt(n)`` and at most 800 unless that is more; an image has
-    ``0.43 sqrt(n_features)`` of them, at least 5 (12 for MNIST, 28 for 64x64 faces); and there is a group for
-    60 images, at most 200. Rule and ``pair_exponent`` were chosen by samples, on MNIST, faces and colour
-    images; :func:`select_settings` chooses for yours.
+    ``0.43 sqrt(n_features)`` of them, at least 5 or ``n_features`` (12 for MNIST, 28 for 64x64 faces); and
+    there is a group for 40 images, at most 200. Atoms, ``pair_exponent`` and that there are groups were
+    chosen by samples, on MNIST, faces and colour images; the number of groups and the settings of sketches
+    on MNIST, as training images set aside have it. :func:`select_settings` chooses groups, pairs, tone, and
+    whether there are sketches, for yours.
 
     References
     ----------

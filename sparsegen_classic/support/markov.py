@@ -213,13 +213,15 @@ class MarkovSupports(BaseEstimator):
             self.log_group_factors_ = self.log_factors_[None]
         return self
 
-    def log_weights(self, X: Any) -> NDArray[np.float64]:
+    def log_weights(self, X: Any, *, group: int | None = None) -> NDArray[np.float64]:
         """Return the unnormalised log-probability of the supports of codes.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_components)
             Signed codes.
+        group : int, default=None
+            In the network of this group; None takes the atoms as often as in all supports.
 
         Returns
         -------
@@ -227,7 +229,11 @@ class MarkovSupports(BaseEstimator):
             sum theta + sum Theta, each pair once; 0 for an empty support, -inf for one with a pair that is
             impossible or a state that is not in the model. Compare supports of one size only.
         """
-        return log_weights(self, self._indices(X), self.n_jobs)
+        check_is_fitted(self)
+        if group is not None:
+            check_integer("group", group, 0, len(self.group_shares_) - 1, "groups are counted from 0")
+        model = self if group is None else self.network(group)
+        return log_weights(model, self._indices(X), self.n_jobs)
 
     def conditional(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each state as the one more atom of given supports.

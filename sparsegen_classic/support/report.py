@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import clone
 
 from sparsegen_classic.support.markov import MarkovSupports
@@ -22,8 +24,8 @@ class SupportReport(NamedTuple):
     unseen : float
         Share of held-out supports that the model finds impossible; they are left out of the means.
     training_weights, held_out_weights, drawn_weights : tuple of float
-        Mean and standard deviation of ``log_weights`` (minus the energy). Draws far above real supports sit
-        on the modes of the model.
+        Mean and standard deviation of ``log_weights`` (minus the energy), each support in the network of its
+        most probable group. Draws far above real supports sit on the modes of the model.
     """
 
     training: float
@@ -91,8 +93,18 @@ def report_supports(
         _mean(independent.pseudo_log_likelihood(X)),
         _mean(independent.pseudo_log_likelihood(X_held_out)),
         float(np.isneginf(held_out).mean()),
-        *(_spread(model.log_weights(codes)) for codes in (X, X_held_out, drawn)),
+        *(_spread(_log_weights(model, codes)) for codes in (X, X_held_out, drawn)),
     )
+
+
+def _log_weights(model: MarkovSupports, codes: Any) -> NDArray[np.float64]:
+    """Return the log-weights of supports, each in the network of its most probable group."""
+    codes = sparse.csr_array(codes)
+    groups, weights = model.most_probable_groups(codes), np.empty(codes.shape[0])
+    for group in np.unique(groups):
+        here = np.flatnonzero(groups == group)
+        weights[here] = model.log_weights(codes[here], group=int(group))
+    return weights
 
 
 def _mean(values: Any) -> float:

@@ -61,7 +61,7 @@ def test_the_options_reach_the_model_under_the_names_of_the_python_parameters(tm
     path = tmp_path / "m.npz"
     options = ("--n-components", 9, "--n-nonzero-coefs", 2, "--max-iter", 3, "--update", "exact",
                "--mean", "none", "--smoothing", 1.5, "--pair-exponent", 0.5, "--min-count", 2, "--burn-in", 7,
-               "--prior-strength", 4, "--draw", "clip")  # fmt: skip
+               "--prior-strength", 4, "--draw", "clip", "--no-sketches")  # fmt: skip
     code, out, _ = run("fit", "digits", "-o", path, "--seed", 3, "--json", *options)
     assert code == 0
     result = json.loads(out)
@@ -312,7 +312,7 @@ def test_the_model_of_the_paper_is_one_flag_away_and_contradictions_are_refused(
     assert model.sketches == "none"
     for option in (
         ("--smoothing", 0.5), ("--n-groups", 2), ("--tone", "match"), ("--select",), ("--noise", 0.5),
-        ("--bandwidth", 2), ("--sketches",),
+        ("--bandwidth", 2), ("--sketches",), ("--burn-in", 7),
     ):  # fmt: skip
         code, _, err = run("fit", "digits", "-o", tmp_path / "b.npz", "--paper", *option)
         assert code == 2
@@ -333,6 +333,10 @@ def test_sketches_may_be_changed_or_left_out(tmp_path):
     code, _, err = run(*arguments, tmp_path / "c.npz", "--no-sketches", "--noise", 0.3)
     assert code == 2
     assert "--no-sketches decides about --noise; leave one of them out" in err
+    for option in (("--burn-in", 7), ("--draw", "clip"), ("--prior-strength", 2)):
+        code, _, err = run(*arguments, tmp_path / "c.npz", *option)
+        assert code == 2
+        assert f"decides about {option[0]}; add --no-sketches, or leave it out" in err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.npz", "b.npz"]
 
 

@@ -135,8 +135,8 @@ def test_other_settings_are_refused(photos, tmp_path):
     command = ["fit", photos, *SIZES, "--seed", 1, "--checkpoint", tmp_path / "work"]
     run(*command, "-o", tmp_path / "a.npz")
     assert (
-        "burn_in is 20 there and 5 here"
-        in run(*command, "-o", tmp_path / "b.npz", "--burn-in", 5, code=1).stderr
+        "bandwidth is 1.3 there and 5.0 here"
+        in run(*command, "-o", tmp_path / "b.npz", "--bandwidth", 5, code=1).stderr
     )
     assert (
         "size is None there and [6, 6] here"

@@ -84,3 +84,12 @@ def test_the_report_of_a_model_with_groups():
     model = MarkovSupports(n_groups=3, random_state=0).fit(codes[:400])
     report = report_supports(model, codes[:400], codes[400:], n_samples=50)
     assert np.isfinite([report.training, report.held_out, *report.drawn_weights]).all()
+    groups = model.most_probable_groups(codes[400:])
+    used = np.concatenate([codes[400:] > 0, codes[400:] < 0], axis=1)
+    assert used[:, model.states_].sum() == used.sum()  # no state is new to the model
+    used = used[:, model.states_].astype(float)
+    pairs = np.triu(np.where(np.isfinite(model.log_pair_factors_), model.log_pair_factors_, 0.0), 1)
+    by_hand = (used * model.log_group_factors_[groups]).sum(axis=1) + ((used @ pairs) * used).sum(axis=1)
+    assert report.held_out_weights == pytest.approx((by_hand.mean(), by_hand.std()))
+    with pytest.raises(ValueError, match="group must be"):
+        model.log_weights(codes, group=3)
