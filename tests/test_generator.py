@@ -306,6 +306,16 @@ def test_tone_gives_reconstructions_the_pixels_of_the_images(digits):
     assert ((rebuilt - digits.images[:600]) ** 2).mean() < 0.7 * digits.images[:600].var()
 
 
+def test_atoms_drawn_by_way_of_a_sketch_add_up_to_an_image(digits):
+    """What lies outside the range of pixels is energy that no image has."""
+    outside = {}
+    for sketches in (None, "none"):
+        generator = SparseImageGenerator(KSVD(50, max_iter=3), sketches=sketches, random_state=0)
+        images = generator.fit(digits.images).sample(500, 1, clip=False)
+        outside[sketches] = np.square(images - images.clip(0, 1)).sum(axis=(1, 2)).mean()
+    assert outside[None] < 0.7 * outside["none"]
+
+
 def test_a_group_for_forty_images_by_default(digits):
     images = digits.images[:600]
     for k in (5, 20):

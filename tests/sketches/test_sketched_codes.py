@@ -120,6 +120,30 @@ def test_variations_are_like_what_they_are_of():
     assert ((near - codes[:100]) ** 2).sum() < 0.3 * ((far - codes[:100]) ** 2).sum()
 
 
+def test_a_planted_law_is_drawn_within_standard_errors():
+    """Views of codes of the model, explained by the model, have its law: C3.5 by way of sketches."""
+    rng = np.random.default_rng(0)
+    pairs, shares = np.array(list(combinations(range(5), 2))), rng.dirichlet(np.ones(10))
+    means, spreads = rng.uniform(1.5, 3, 5), rng.uniform(0.2, 0.4, 5)
+    atoms = rng.standard_normal((5, 4))  # in four dimensions: views alone do not tell the code
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    n, n_drawn = 20_000, 20_000
+    chosen = pairs[rng.choice(10, n, p=shares)]
+    codes = np.zeros((n, 5))
+    np.put_along_axis(codes, chosen, rng.normal(means, spreads, (n, 5))[np.arange(n)[:, None], chosen], 1)
+    network = MarkovSupports(smoothing=0.0).fit(codes)
+    model = SketchedCodes(noise=0.5, bandwidth=1e-6, burn_in=20, n_jobs=2).fit(codes, components=atoms)
+    drawn = model.sample(network, n_drawn, 1).toarray()
+    used, error = drawn != 0, np.sqrt(1 / n + 1 / n_drawn)
+    for (a, b), p in zip(pairs, shares, strict=True):
+        assert abs((used[:, a] & used[:, b]).mean() - p) < 4.5 * np.sqrt(p * (1 - p)) * error
+    for atom, (mean, spread) in enumerate(zip(means, spreads, strict=True)):
+        magnitudes = drawn[used[:, atom], atom]
+        scale = np.sqrt(1 / len(magnitudes) + 1 / np.count_nonzero(codes[:, atom]))
+        assert abs(magnitudes.mean() - mean) < 4.5 * spread * scale
+        assert abs(magnitudes.var() - spread**2) < 4.5 * np.sqrt(2) * spread**2 * scale
+
+
 def test_supports_of_any_size_and_none():
     codes = random_codes(8, 60)
     codes[:20, 1:], codes[20:25] = 0, 0
