@@ -54,11 +54,10 @@ axes[1].set(xlabel="noise of sketches")
 # %%
 # Variations of an image
 # ----------------------
-# ``sample_like`` draws by way of the sketch of a training image: the first column are images, beside them
+# ``vary`` draws by way of the sketch of an image. The first column are images held out, beside them
 # variations.
 rows = []
-for i in range(6):
-    codes = default.sketches_[0].sample_like(default.supports_[0], [i] * 11, i)
-    rows += [train[i : i + 1], default.decode(codes)]
+for image in held_out[:6]:
+    rows += [image[None], default.vary(np.tile(image, (11, 1, 1)), random_state=0)]
 plot_images(np.concatenate(rows), n_columns=12)
 plt.show()

@@ -323,6 +323,19 @@ def test_a_group_for_forty_images_by_default(digits):
         assert generator.summary()["n_groups"] == [15]
 
 
+def test_variations_resemble_their_images_and_do_not_depend_on_the_others(digits, per_class):
+    images, labels = digits.images[:60], digits.labels[:60]
+    near, far = per_class.vary(images, labels, 0), per_class.sample(60, 0, class_=labels)
+    assert near.shape == images.shape
+    assert near.min() >= 0
+    assert near.max() <= 1
+    assert ((near - images) ** 2).mean() < 0.5 * ((far - images) ** 2).mean()
+    np.testing.assert_array_equal(per_class.vary(images[:20], labels[:20], 0), near[:20])
+    bare = SparseImageGenerator(KSVD(5, max_iter=1), sketches="none").fit(images)
+    with pytest.raises(ValueError, match="vary needs sketches"):
+        bare.vary(images)
+
+
 def test_encode_is_the_code_of_the_class(digits, per_class):
     codes = per_class.encode(digits.images[:50], digits.labels[:50])
     three = np.flatnonzero(digits.labels[:50] == 3)

@@ -125,16 +125,14 @@ def claim(met, text):
 def limits(rows):
     """Say what each part of the model adds to the Frechet distance."""
     far = {name: row["frechet"] for name, row in rows.items()}
-    names = list(rows)
     steps = {
-        "reconstruction": far["their reconstructions"] - far["unseen images themselves"],
-        "coefficients (on real supports)": far["their supports, coefficients drawn"]
-        - far["their reconstructions"],
-        "supports (with drawn coefficients)": far["supports and coefficients drawn"]
-        - far["their supports, coefficients drawn"],
+        "reconstruction": ("unseen images themselves", "their reconstructions"),
+        "coefficients (on real supports)": ("their reconstructions", "their supports, coefficients drawn"),
+        "supports (on real sketches)": ("their supports, coefficients drawn", "their sketches, codes drawn"),
+        "sketches": ("their sketches, codes drawn", "sketches and codes drawn"),
     }
-    total = far["supports and coefficients drawn"] - far[names[0]]
-    for name, step in steps.items():
-        print(f"  {name}: {step:+.2f} of {total:.2f}")
+    total = far["sketches and codes drawn"] - far["unseen images themselves"]
+    for name, (before, after) in steps.items():
+        print(f"  {name}: {far[after] - far[before]:+.2f} of {total:.2f}")
     other = far["supports drawn, best coefficients"] - far["their reconstructions"]
     print(f"  drawn supports against real ones if both had their best coefficients: {other:+.2f}")

@@ -16,6 +16,7 @@ from sparsegen_classic.cli.inpaint import inpaint
 from sparsegen_classic.cli.learn_dictionary import learn_dictionary
 from sparsegen_classic.cli.reconstruct import reconstruct
 from sparsegen_classic.cli.sample import sample
+from sparsegen_classic.cli.vary import vary
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -39,6 +40,7 @@ for command in (
     demo,
     fit,
     sample,
+    vary,
     evaluate,
     info,
     learn_dictionary,

@@ -232,7 +232,7 @@ def fit_tones(
     curve = tone_curve(codes[some] @ components + mean, targets)
     if len(parts) == 3:
         return curve, None
-    draws = parts[3].sample_like(parts[1], some, seed)
+    draws = parts[3].sample_like(parts[1], codes[some], seed)
     return curve, tone_curve(draws @ components + mean, targets)
 
 

@@ -55,8 +55,9 @@ class SparseImageGenerator(BaseEstimator):
         Probability of the coefficients. None means ``GaussianCoefficients(prior_strength=1, draw="clip")``.
         It draws where there are no sketches.
     sketches : estimator or "none", default=None
-        Draws codes by way of sketches. None means ``SketchedCodes()``; "none" draws the support by
-        ``supports`` and then ``coefficients`` on it, as the paper does.
+        Draws codes by way of sketches, with ``fit``, ``sample`` and ``sample_like`` as those of
+        :class:`SketchedCodes`, which None means; "none" draws the support by ``supports`` and then
+        ``coefficients`` on it, as the paper does.
     mean : {"pixel", "none"}, default="pixel"
         "pixel" subtracts the mean image (of the class) before coding and adds it after drawing; it carries
         what all images share, so that a few images suffice. "none" codes the images as they are.
@@ -313,6 +314,44 @@ class SparseImageGenerator(BaseEstimator):
         """Turn codes of :meth:`encode` with its ``y`` into images; ``clip`` as in :meth:`sample`."""
         check_is_fitted(self)
         return self._synthesize(codes, models_of(self.classes_, codes.shape[0], y), clip, self.tone_curves_)
+
+    def vary(
+        self, X: ArrayLike, y: ArrayLike | None = None, random_state: Any = None, *, clip: bool = True
+    ) -> NDArray[np.float32]:
+        """Draw a variation of each image: another code that explains a sketch of it.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`encode`.
+        random_state : int, RandomState, Generator, SeedSequence or None, default=None
+            Seed; the variations of the first images are those of a call with fewer.
+        clip : bool, default=True
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        images : ndarray of shape (n_samples, h, w[, c]), float32
+
+        Raises
+        ------
+        ValueError
+            If the model has no sketches, or images or labels do not fit it.
+        """
+        check_is_fitted(self)
+        if self.sketches_ is None:
+            raise ValueError("vary needs sketches, and this model has none; fit with sketches=None")
+        codes, sketches = self.encode(X, y), self.sketches_
+        model_of = models_of(self.classes_, codes.shape[0], y)
+        generators = spawn_generators(random_state, codes.shape[0])
+
+        def draw(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
+            own = [generators[i] for i in rows]
+            return sketches[model].sample_like(self.supports_[model], codes[rows], own)
+
+        return self._synthesize(
+            self._per_model(model_of, draw, "variations"), model_of, clip, self.draw_curves_
+        )
 
     def random_combinations(
         self, n_samples: int = 1, random_state: Any = None, *, class_: Any = None, clip: bool = True

@@ -209,19 +209,23 @@ class SketchedCodes(BaseEstimator):
     def sample_like(
         self,
         network: Any,
-        which: ArrayLike,
+        X: Any,
         random_state: RandomState | Sequence[np.random.Generator] = None,
+        *,
+        groups: ArrayLike | None = None,
     ) -> sparse.csr_array:
-        """Draw codes by way of the sketches of given training codes: variations of their images.
+        """Draw codes by way of the sketches of given codes: variations of their images.
 
         Parameters
         ----------
         network : MarkovSupports
             As for :meth:`sample`.
-        which : array-like of int of shape (n_samples,)
-            Training codes, by their indices.
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_atoms)
+            Signed codes, seen in training or not.
         random_state : int, RandomState, Generator, SeedSequence, None, or list of Generator
             Seed, or one generator for each code.
+        groups : array-like of int of shape (n_samples,), default=None
+            Group of each code; None takes the most probable ones.
 
         Returns
         -------
@@ -231,19 +235,20 @@ class SketchedCodes(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If there are no such codes, the network is of others, or the generators do not fit.
+            If the codes or the network are of other atoms, or ``groups`` or the generators do not fit.
         """
         check_is_fitted(self)
         self._check_parameters()
-        which, n = np.asarray(which), len(self.positions_)
-        if which.ndim != 1 or len(which) == 0 or not np.isin(which, range(n)).all():
-            raise ValueError(f"which must be a list of training codes, each in 0..{n - 1}, got {which!r}")
-        which = which.astype(np.intp)
-        generators = check_generators(random_state, len(which))
         self._check_network(network)
-        pairs = zip(self.positions_[which], generators, strict=True)
+        codes = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
+        codes = without_duplicates(sparse.csr_array(codes))
+        generators = check_generators(random_state, codes.shape[0])
+        group_of = network.choose_groups(
+            generators, network.most_probable_groups(codes) if groups is None else groups
+        )
+        pairs = zip(codes @ self.atoms_, generators, strict=True)
         sketches = np.stack([self._noisy(position, generator) for position, generator in pairs])
-        return self._explain(network, generators, self.groups_[which], sketches)
+        return self._explain(network, generators, group_of, sketches)
 
     def _explain(
         self,

@@ -340,6 +340,27 @@ def test_sketches_may_be_changed_or_left_out(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.npz", "b.npz"]
 
 
+def test_variations_of_images(tmp_path):
+    model, sheet, arrays_ = tmp_path / "m.npz", tmp_path / "sheet.png", tmp_path / "v.npz"
+    assert run("fit", "digits", "--per-class", "--seed", 0, "--n-components", 20, "-o", model)[0] == 0
+    code, out, _ = run("vary", model, "digits", "-n", 3, "--variations", 4, "--seed", 1, "-o", sheet)
+    assert code == 0
+    assert "drew 12 variations of 3 images with seed 1" in out
+    with Image.open(sheet) as picture:
+        assert picture.size[0] > picture.size[1]  # three rows of five
+    assert run("vary", model, "digits", "-n", 3, "--variations", 4, "--seed", 1, "-o", arrays_)[0] == 0
+    made, digits = arrays(arrays_), open_images("digits")
+    assert made["labels"].tolist() == np.repeat(digits.labels[:3], 4).tolist()
+    which = np.repeat(np.arange(3), 4)
+    expected = load_model(model).vary(digits.images[which], digits.labels[which], 1)
+    np.testing.assert_array_equal(made["images"], expected)
+    save_images(digits.images[:5], tmp_path / "bare.npz")
+    code, _, err = run("vary", model, tmp_path / "bare.npz", "-o", tmp_path / "x.png")
+    assert code == 1
+    assert "has a model per class, which needs labels" in err
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_select_reports_its_table_and_fits_with_the_winner(tmp_path):
     rng = np.random.default_rng(0)
     images = open_images("digits").images[rng.permutation(1797)[:350]]

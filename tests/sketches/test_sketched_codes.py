@@ -115,7 +115,7 @@ def test_same_bits_for_any_number_of_jobs_and_of_samples():
 def test_variations_are_like_what_they_are_of():
     codes, groups = random_codes(7, 300, 8, 3), np.zeros(300, int)
     network, model = MarkovSupports().fit(codes), SketchedCodes(noise=0.1).fit(codes, groups=groups)
-    near = model.sample_like(network, np.arange(100), 0).toarray()
+    near = model.sample_like(network, codes[:100], 0).toarray()
     far = model.sample(network, 100, 0).toarray()
     assert ((near - codes[:100]) ** 2).sum() < 0.3 * ((far - codes[:100]) ** 2).sum()
 
@@ -186,10 +186,11 @@ def test_what_does_not_fit_together_is_refused():
     with pytest.raises(ValueError, match="one generator for each of the 3 samples, got 1"):
         model.sample(network, 3, [np.random.default_rng(0)])
     with pytest.raises(TypeError, match="must hold numpy Generators"):
-        model.sample_like(network, [0], [1])
-    for which in ([], [30], [-1], [0.5], 3):
-        with pytest.raises(ValueError, match=r"which must be a list of training codes, each in 0..29"):
-            model.sample_like(network, which)
+        model.sample_like(network, codes[:1], [1])
+    with pytest.raises(ValueError, match="X has 3 features, but SketchedCodes is expecting 4"):
+        model.sample_like(network, codes[:, :3])
+    with pytest.raises(ValueError, match="groups must be in 0..0"):
+        model.sample_like(network, codes, 0, groups=[1] * 30)
     few = np.abs(codes)  # no negative states
     with pytest.raises(ValueError, match="network must have states that the codes of the sketches have, got"):
         SketchedCodes().fit(few).sample(network)
