@@ -3,8 +3,8 @@ Figure 2: new digits and their nearest neighbours
 =================================================
 
 Ten generated digits of each class of MNIST, each above the training image nearest to it: first from the model
-of the paper as it stands, then from ours, which adds latent groups and a tone curve. New images resemble
-their neighbours, but are not copies of them.
+of the paper as it stands, then from ours, which adds latent groups, sketches and a tone curve. New images
+resemble their neighbours, but are not copies of them.
 
 It needs MNIST in the folder that ``SPARSEGEN_DATA`` names; without it the built-in 8x8 digits stand in.
 """
@@ -38,7 +38,7 @@ def show(name, generator):
 
 
 # %%
-# The model of the paper: one pairwise network a class, without mean image, groups and tone curve.
+# The model of the paper: one pairwise network a class, without mean image, groups, sketches and tone curve.
 show("the paper", SparseImageGenerator.paper(per_class=True, random_state=0, n_jobs=-1))
 
 # %%

@@ -27,7 +27,6 @@ if not path.is_file():
 faces = open_images(path).images
 training, held_out = faces[:4000], faces[4000:]
 
-# With so many atoms an image there is one network for all faces, without latent groups.
 generator = SparseImageGenerator(Trainlets(), random_state=0, n_jobs=-1).fit(training)
 draws = generator.draw(200, random_state=1)
 

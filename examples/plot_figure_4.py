@@ -27,7 +27,6 @@ if not path.is_file():
 faces = open_images(path).images
 training, held_out = faces[:12000], faces[12000:]
 
-# With so many atoms an image there is one network for all faces, without latent groups.
 generator = SparseImageGenerator(Trainlets(400, max_iter=4), random_state=0, n_jobs=-1).fit(training)
 draws = generator.draw(200, random_state=1)
 
