@@ -49,8 +49,8 @@ class SketchedCodes(BaseEstimator):
         less, the closer it is to a training code; a very large one makes it normal.
     shrinkage : float >= 0, default=5.0
         Training codes with the covariance within all groups that are added to each group.
-    burn_in : int, default=10
-        Gibbs sweeps for each code, from a random training support of the group.
+    burn_in : int, default=5
+        Gibbs sweeps for each code, from a random training support of the group. On MNIST 3 to 40 draw alike.
     n_jobs : int, default=None
         Threads, as in joblib. Results do not depend on it.
 
@@ -111,7 +111,7 @@ class SketchedCodes(BaseEstimator):
         noise: float = 0.4,
         bandwidth: float = 1.3,
         shrinkage: float = 5.0,
-        burn_in: int = 10,
+        burn_in: int = 5,
         n_jobs: int | None = None,
     ) -> None:
         self.n_components = n_components
