@@ -330,7 +330,8 @@ def test_variations_resemble_their_images_and_do_not_depend_on_the_others(digits
     assert near.min() >= 0
     assert near.max() <= 1
     assert ((near - images) ** 2).mean() < 0.5 * ((far - images) ** 2).mean()
-    np.testing.assert_array_equal(per_class.vary(images[:20], labels[:20], 0), near[:20])
+    fewer = per_class.vary(images[:20], labels[:20], 0)  # whose codes may round otherwise
+    np.testing.assert_allclose(fewer, near[:20], atol=1e-4)
     bare = SparseImageGenerator(KSVD(5, max_iter=1), sketches="none").fit(images)
     with pytest.raises(ValueError, match="vary needs sketches"):
         bare.vary(images)

@@ -325,7 +325,7 @@ class SparseImageGenerator(BaseEstimator):
         X, y
             As in :meth:`encode`.
         random_state : int, RandomState, Generator, SeedSequence or None, default=None
-            Seed; the variations of the first images are those of a call with fewer.
+            Seed; each image has its own stream of random numbers.
         clip : bool, default=True
             As in :meth:`sample`.
 
