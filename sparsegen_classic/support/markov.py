@@ -110,8 +110,9 @@ class MarkovSupports(BaseEstimator):
     two atoms a support it reproduces the law of the data exactly.
 
     With pairs counted against all supports, what belongs to a group counts in its single factors and again
-    in each of k (k - 1) / 2 pairs. With few atoms that makes samples drawn without sketches clearer (MNIST, k = 12:
-    Frechet distance 4 instead of 12); with many, the law falls onto its modes (faces, k = 28: 40 instead of 4).
+    in each of k (k - 1) / 2 pairs. With few atoms that makes samples clearer (MNIST, k = 12: Frechet distance
+    4 instead of 12); with many, the law falls onto its modes (faces, k = 28: 40 instead of 4; both without
+    sketches).
 
     A table takes 8 n_states^2 bytes (2,000 states: 32 MB). Two are kept; another comes and goes while fitting
     and sampling. Everything else that fitting needs is of the size of the supports.
