@@ -337,6 +337,16 @@ class SparseImageGenerator(BaseEstimator):
         ------
         ValueError
             If the model has no sketches, or images or labels do not fit it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sparsegen_classic import SparseImageGenerator, open_images
+        >>> digits = open_images("digits").images
+        >>> generator = SparseImageGenerator(random_state=0).fit(digits[:500])
+        >>> near, far = generator.vary(digits[500:600], random_state=1), generator.sample(100, 1)
+        >>> bool(np.square(near - digits[500:600]).sum() < np.square(far - digits[500:600]).sum())
+        True
         """
         check_is_fitted(self)
         if self.sketches_ is None:

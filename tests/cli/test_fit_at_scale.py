@@ -126,8 +126,8 @@ def test_a_command_and_a_call_on_one_store_share_a_checkpoint(photos, tmp_path, 
     refused = run(*command, "--max-iter", 2, "--n-components", 34, code=1).stderr
     assert "dictionary, n_components is 35 there and 34 here" in refused
     refused = run(*command, "--max-iter", 2, "--n-groups", 2, code=1).stderr
-    assert "n_groups is 3 there and 2 here" in refused
-    named = ["--n-components", 35, "--n-nonzero-coefs", 5, "--n-groups", 3]  # what the defaults become
+    assert "n_groups is 5 there and 2 here" in refused
+    named = ["--n-components", 35, "--n-nonzero-coefs", 5, "--n-groups", 5]  # what the defaults become
     run(*command, "--max-iter", 2, *named)
 
 
