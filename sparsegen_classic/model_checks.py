@@ -226,6 +226,8 @@ def _check_state_moments(model: Any, n_states: int, unseen: NDArray[np.bool_] | 
         _array(moment, values[~np.isnan(values)], (None,), low=low)
         unseen = np.isnan(values) if unseen is None else unseen
         _only(np.array_equal(np.isnan(values), unseen), f"{moment} must be NaN where no code has the state")
+    same = model.state_means_.dtype == model.state_variances_.dtype
+    _only(same, "state_means_ and state_variances_ must have the same dtype")
 
 
 def _check_sketches(model: SketchedCodes) -> None:
@@ -236,6 +238,7 @@ def _check_sketches(model: SketchedCodes) -> None:
     n_groups = len(_array("means_", model.means_, (None, width)))
     groups = _array("groups_", model.groups_, (len(positions),), "i", 0, n_groups - 1)
     _only(width > 0 and len(groups) > 0, "positions_ must hold a sketch")
+    _only(groups.max() == n_groups - 1, "means_ must be those of the groups in groups_, and no others")
     _array("spread_", model.spread_, (width, width))
     _check_state_moments(model, 2 * n_atoms)
     _only(not (model.state_variances_ == 0).any(), "state_variances_ must be above 0")

@@ -205,6 +205,18 @@ def test_codes_without_weight_do_not_count(codes):
         model_checks.check_model(model)
 
 
+def test_moments_of_states_of_two_types_and_means_without_a_group(codes):
+    for kind in (GaussianCoefficients, SketchedCodes):
+        model = kind().fit(codes)
+        model.state_variances_ = model.state_variances_.astype(np.float32)
+        with pytest.raises(ValueError, match="state_means_ and state_variances_ must have the same dtype"):
+            model_checks.check_model(model)
+    model = SketchedCodes().fit(codes)
+    model.means_ = np.concatenate([model.means_, model.means_])
+    with pytest.raises(ValueError, match="means_ must be those of the groups in groups_, and no others"):
+        model_checks.check_model(model)
+
+
 @pytest.mark.parametrize("change", [{"format": "something else"}, {"format": None}])
 def test_a_foreign_header(path, change):
     rewrite(path, lambda header, members: header.update(change))
