@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm import tqdm
+from sklearn.utils.validation import check_is_fitted
 
 from sparsegen_classic._classes import choose_models, models_of, split_classes, wanted_models
 from sparsegen_classic._parallel import workers_are_remote
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.coefficients import GaussianCoefficients
+from sparsegen_classic.generator.coding import ImageCodes
 from sparsegen_classic.generator.combinations import combine_at_random
 from sparsegen_classic.generator.draws import Draws, draw_here, draw_remotely
 from sparsegen_classic.generator.fitting import fit_models, n_groups_of
 from sparsegen_classic.generator.sources import check_images, open_stages
-from sparsegen_classic.images import ImageStore, apply_tone
+from sparsegen_classic.images import ImageStore
 from sparsegen_classic.support import MarkovSupports
 
-_BLOCK = 1024  # images that are coded, or whose supports are drawn, at a time
 
-
-class SparseImageGenerator(BaseEstimator):
+class SparseImageGenerator(ImageCodes, BaseEstimator):
     """Generate images by drawing sparse codes over a learned dictionary (Vaksman and Elad).
 
     ``fit`` learns a dictionary, codes the training images and fits the probability of a code: a Markov
@@ -271,50 +268,6 @@ class SparseImageGenerator(BaseEstimator):
         draw = draw_remotely if workers_are_remote() else draw_here
         return draw(self, generators, class_, clip)
 
-    def encode(self, X: ArrayLike, y: ArrayLike | None = None) -> sparse.csr_array:
-        """Code images over the dictionary (of their class).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, h, w[, c]) or (n_samples, n_features)
-            Images like those of training.
-        y : array-like of shape (n_samples,), default=None
-            Their classes, for a model per class.
-
-        Returns
-        -------
-        codes : csr_array of shape (n_samples, n_components)
-            Signed codes; each row refers to the dictionary of its class.
-        """
-        check_is_fitted(self)
-        rows: Any = np.asarray(X)
-        options = {"dtype": (np.float32, np.float64), "reset": False, "ensure_min_samples": 0}
-        rows = validate_data(self, rows.reshape(len(rows), -1), **options)
-        model_of = models_of(self.classes_, len(rows), y)
-
-        def code(model: int, here: NDArray[np.intp]) -> sparse.csr_array:
-            return sparse.csr_array(
-                self.dictionaries_[model].transform((rows[here] - self.means_[model]).astype(rows.dtype))
-            )
-
-        return self._per_model(model_of, code, "codes")
-
-    def reconstruct(
-        self, X: ArrayLike, y: ArrayLike | None = None, *, clip: bool = True
-    ) -> NDArray[np.float32]:
-        """Code images and put them together again: what the dictionary alone allows.
-
-        Parameters ``X`` and ``y`` as in :meth:`encode`, ``clip`` and result as in :meth:`sample`.
-        """
-        return self.decode(self.encode(X, y), y, clip=clip)
-
-    def decode(
-        self, codes: sparse.csr_array, y: ArrayLike | None = None, *, clip: bool = True
-    ) -> NDArray[np.float32]:
-        """Turn codes of :meth:`encode` with its ``y`` into images; ``clip`` as in :meth:`sample`."""
-        check_is_fitted(self)
-        return self._synthesize(codes, models_of(self.classes_, codes.shape[0], y), clip, self.tone_curves_)
-
     def vary(
         self, X: ArrayLike, y: ArrayLike | None = None, random_state: Any = None, *, clip: bool = True
     ) -> NDArray[np.float32]:
@@ -397,48 +350,8 @@ class SparseImageGenerator(BaseEstimator):
             "n_groups": [n_groups_of(supports) for supports in self.supports_],
         }
 
-    def _per_model(
-        self,
-        model_of: NDArray[np.intp],
-        make: Callable[[int, NDArray[np.intp]], sparse.csr_array],
-        what: str,
-        size: int = _BLOCK,
-    ) -> sparse.csr_array:
-        """Make the codes of the rows of each model block by block, and put them back in order."""
-        rows, made = [], []
-        with self._progress(len(model_of), what, "image") as bar:
-            for model in np.unique(model_of):
-                here = np.flatnonzero(model_of == model)
-                for start in range(0, len(here), size):
-                    block = here[start : start + size]
-                    rows.append(block)
-                    made.append(make(int(model), block))
-                    bar.update(len(block))
-        return sparse.vstack(made, format="csr")[np.argsort(np.concatenate(rows))]
-
-    def _synthesize(
-        self,
-        codes: sparse.csr_array,
-        model_of: NDArray[np.intp],
-        clip: bool,
-        curves: NDArray[np.float64] | None,
-    ) -> NDArray[np.float32]:
-        """Multiply the codes by their dictionaries, add the means and bring to the range of the pixels."""
-        images = np.empty((len(model_of), self.n_features_in_), np.float32)
-        for model in np.unique(model_of):
-            here = np.flatnonzero(model_of == model)
-            images[here] = codes[here] @ self.dictionaries_[model].components_ + self.means_[model]
-            if clip and curves is not None:
-                images[here] = apply_tone(images[here], curves[model])
-        if clip:
-            np.clip(images, *self.pixel_range_, out=images)
-        return images.reshape(len(images), *self.image_shape_)
-
     def _parts(self) -> tuple[Any, Any, Any, Any]:
         return self.dictionary, self.supports, self.coefficients, self.sketches
-
-    def _progress(self, total: int, verb: str, unit: str) -> tqdm:
-        return tqdm(total=total, desc=verb, unit=unit, disable=None if self.verbose and total > 1 else True)
 
 
 def _stacked(curves: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:

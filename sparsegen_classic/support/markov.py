@@ -110,9 +110,8 @@ class MarkovSupports(BaseEstimator):
     two atoms a support it reproduces the law of the data exactly.
 
     With pairs counted against all supports, what belongs to a group counts in its single factors and again
-    in each of k (k - 1) / 2 pairs. With few atoms that makes samples clearer (MNIST, k = 12: Frechet distance
-    4 instead of 12); with many, the law falls onto its modes (faces, k = 28: 40 instead of 4; both without
-    sketches).
+    in each of k (k - 1) / 2 pairs. Without sketches, few atoms make clearer samples then (MNIST, k = 12:
+    Frechet distance 4 instead of 12); many fall onto the modes of the law (faces, k = 28: 40 instead of 4).
 
     A table takes 8 n_states^2 bytes (2,000 states: 32 MB). Two are kept; another comes and goes while fitting
     and sampling. Everything else that fitting needs is of the size of the supports.
@@ -230,11 +229,10 @@ class MarkovSupports(BaseEstimator):
             sum theta + sum Theta, each pair once; 0 for an empty support, -inf for one with a pair that is
             impossible or a state that is not in the model. Compare supports of one size only.
         """
-        check_is_fitted(self)
+        indices = self._indices(X)
         if group is not None:
             check_integer("group", group, 0, len(self.group_shares_) - 1, "groups are counted from 0")
-        model = self if group is None else self.network(group)
-        return log_weights(model, self._indices(X), self.n_jobs)
+        return log_weights(self if group is None else self.network(group), indices, self.n_jobs)
 
     def conditional(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each state as the one more atom of given supports.
