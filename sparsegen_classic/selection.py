@@ -13,11 +13,10 @@ from sklearn.model_selection import ParameterGrid, train_test_split
 
 from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._validation import check_integer, check_real
+from sparsegen_classic.generator.defaults import default_n_groups
 from sparsegen_classic.metrics import Evaluation, evaluate
 
 __all__ = ["Selection", "select_settings"]
-
-_MOST_GROUPS = 200  # that are tried unasked, as by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +99,10 @@ def select_settings(
     The candidates for :class:`MarkovSupports` are few, each for a kind of images:
 
     - one network, ``pair_exponent=0.4``: images that do not come in families, or too few for them;
-    - groups of 120, 40 or 20 images, ``pair_reference="all"``, ``pair_exponent`` 0.4 and 0.8: images of few
-      atoms (small ones, digits), which gain where a group counts in single atoms and in pairs as well. The
-      fewer the atoms, the more pairs may count;
-    - groups of 40 images, ``pair_reference="groups"``, ``pair_exponent`` 0.2 and 0.4: images of many atoms
+    - a third of the default number of groups, as many and twice as many, ``pair_reference="all"``,
+      ``pair_exponent`` 0.4 and 0.8: images of few atoms (small ones, digits), which gain where a group counts
+      in single atoms and in pairs as well. The fewer the atoms, the more pairs may count;
+    - the default number, ``pair_reference="groups"``, ``pair_exponent`` 0.2 and 0.4: images of many atoms
       (faces), whose law would fall onto its modes otherwise. How many groups there are matters less here.
 
     Raises
@@ -152,8 +151,9 @@ def _default_grids(
 ) -> list[dict[str, Sequence[Any]]]:
     if generator.per_class and labels is not None:
         n_images //= len(np.unique(labels))
-    several = sorted({min(n_images // n, _MOST_GROUPS) for n in (120, 40, 20)} - {0, 1})
-    middle = [n for n in several if n == min(n_images // 40, _MOST_GROUPS)]
+    usual_groups = default_n_groups(n_images)
+    several = sorted({usual_groups // 3, usual_groups, min(2 * usual_groups, n_images)} - {0, 1})
+    middle = [usual_groups] if usual_groups > 1 else []
     if generator.supports is None:
         names: tuple[str, ...] = ("n_groups",)
         tried: list[tuple[Any, ...]] = [([1, *several],)]

@@ -100,7 +100,7 @@ def test_no_stage_reads_more_than_a_block(store, monkeypatch, small_blocks):
         return images
 
     monkeypatch.setattr(type(store), "__getitem__", read)
-    monkeypatch.setattr(fitting, "_TONE_IMAGES", 100)
+    monkeypatch.setattr("sparsegen_classic.generator.tones._IMAGES", 100)
     generator(n_groups=1).fit(store)
     assert sum(lengths) > 3 * len(store)
     assert max(lengths) <= 512  # those of Trainlets; the generator's are made 128 here
@@ -149,15 +149,15 @@ def test_what_does_the_same_is_the_same_work(store, tmp_path):
     trainlets = Trainlets(24, n_nonzero_coefs=4, max_iter=2, batch_size=np.int64(100), random_state=5)
     coefficients = GaussianCoefficients(prior_strength=1, draw="clip", n_jobs=2)
     for other in (
-        generator(random_state=np.int64(0), n_groups=15),
+        generator(random_state=np.int64(0), n_groups=20),
         generator(n_groups=None).set_params(dictionary__image_shape=[8, 8]),
-        generator(dictionary=trainlets, n_groups=15, supports=MarkovSupports(pair_exponent=0.4, n_groups=7)),
+        generator(dictionary=trainlets, n_groups=20, supports=MarkovSupports(pair_exponent=0.4, n_groups=7)),
         generator(n_groups=None, supports=MarkovSupports(pair_exponent=0.4), coefficients=coefficients),
     ):
         again = other.fit(store, checkpoint=folder)
         np.testing.assert_array_equal(again.sample(3, 0), first.sample(3, 0))
     refusal(
-        "n_groups is 15 there and None here",
+        "n_groups is 20 there and None here",
         folder,
         generator(n_groups=None, supports=MarkovSupports(pair_exponent=0.4, n_groups=7)),
         store,

@@ -5,6 +5,7 @@ from collections import Counter
 import joblib
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsegen_classic import (
@@ -17,7 +18,8 @@ from sparsegen_classic import (
     open_images,
 )
 from sparsegen_classic._codes import states_from_codes
-from sparsegen_classic.images import apply_tone
+from sparsegen_classic.generator.tones import fit_tones
+from sparsegen_classic.images import apply_tone, flat_curve
 from sparsegen_classic.support import enumerate_supports
 
 
@@ -151,8 +153,12 @@ def test_unclipped_draws_are_the_codes_times_the_dictionary(per_class):
     expected = draws.codes @ per_class.dictionaries_[model].components_ + per_class.means_[model]
     np.testing.assert_allclose(draws.images.reshape(30, -1), expected, atol=1e-6)
     assert draws.images.min() < 0
-    toned = apply_tone(draws.images, per_class.draw_curves_[model]).astype(np.float32)
-    np.testing.assert_array_equal(per_class.sample(30, 3, class_=7), toned)
+    sample = per_class.sample(30, 3, class_=7)
+    mean, contrast = per_class.means_[model].reshape(8, 8), per_class.draw_contrasts_[model]
+    spread = mean + contrast * (draws.images - mean)
+    toned = apply_tone(spread, per_class.draw_curves_[model])
+    np.testing.assert_allclose(sample, toned, atol=1e-4)
+    np.testing.assert_array_equal(sample, per_class.decode(draws.codes, draws.labels, drawn=True))
     sums = per_class.decode(draws.codes, draws.labels, clip=False)
     rebuilt = apply_tone(sums, per_class.tone_curves_[model])
     np.testing.assert_array_equal(per_class.decode(draws.codes, draws.labels), rebuilt.astype(np.float32))
@@ -195,7 +201,7 @@ def test_sizes_given_by_the_caller_are_kept_and_missing_ones_are_chosen(digits):
     [
         ({"sketches": "some"}, "sketches must be one of 'none', got 'some'"),
         ({"sketches": SketchedCodes(noise=0)}, "noise must be greater than 0"),
-        ({"tone": "gamma"}, "tone must be one of 'match', 'clip', got 'gamma'"),
+        ({"tone": "gamma"}, "tone must be one of 'auto', 'match', 'clip', got 'gamma'"),
         ({"n_groups": 91}, "n_groups must be at least 1 and at most 90, got 91; each needs an image"),
         ({"mean": "image"}, "mean must be one of 'pixel', 'none', got 'image'"),
         ({"per_class": True}, "per_class=True needs labels: give y, or set per_class=False"),
@@ -316,11 +322,31 @@ def test_atoms_drawn_by_way_of_a_sketch_add_up_to_an_image(digits):
     assert outside[None] < 0.7 * outside["none"]
 
 
-def test_a_group_for_forty_images_by_default(digits):
+def test_a_group_for_thirty_images_by_default(digits):
     images = digits.images[:600]
     for k in (5, 20):
         generator = SparseImageGenerator(KSVD(40, n_nonzero_coefs=k, max_iter=1), random_state=0).fit(images)
-        assert generator.summary()["n_groups"] == [15]
+        assert generator.summary()["n_groups"] == [20]
+
+
+def test_auto_takes_the_tone_that_is_nearer_to_the_images(digits, per_class):
+    flat = flat_curve(0, 1)
+    assert (per_class.draw_contrasts_ > 1).all()
+    assert not any(np.array_equal(curve, flat) for curve in per_class.draw_curves_)
+    images = digits.images[:300].reshape(300, -1).astype(float)
+    mean, codes, parts = images.mean(axis=0), sparse.csr_array(images - images.mean(axis=0)), [Atoms(), 0, 0]
+    clipped = fit_tones("auto", images - mean, codes, parts, mean, 0)
+    np.testing.assert_array_equal(clipped.curve, flat)  # sums that are the images already
+    soft = np.sqrt(images)  # a curve makes them the images again
+    codes = sparse.csr_array(soft - mean)
+    curve = fit_tones("auto", images - mean, codes, parts, mean, 0).curve
+    np.testing.assert_array_equal(curve, fit_tones("match", images - mean, codes, parts, mean, 0).curve)
+    assert np.abs(apply_tone(soft, curve) - images).max() < 0.05
+    assert fit_tones("clip", images - mean, codes, parts, mean, 0).curve is None
+
+
+class Atoms:
+    components_ = np.eye(64)
 
 
 def test_variations_resemble_their_images_and_do_not_depend_on_the_others(digits, per_class):

@@ -48,6 +48,7 @@ SIDEWAYS = {
     ("_checkpoint", "_blocks"),
     ("_checkpoint", "_states"),
     ("dictionary", "pursuit"),
+    ("selection", "generator"),
     ("model_io", "model_checks"),
     ("plots_convolutional", "plots"),
     ("reports", "plots"),

@@ -63,23 +63,24 @@ def test_a_class_may_be_too_rare_for_the_images_set_aside(digits):
 def test_the_default_grid_goes_by_the_number_of_images(digits):
     selection = select_settings(SparseImageGenerator(KSVD(15)), digits.images[:282], n_samples=50)
     assert sorted(selection.candidates) == [
-        "n_groups=1", "n_groups=11", "n_groups=5", "n_groups=5, sketches=none", "n_groups=5, tone=clip"
+        "n_groups=1", "n_groups=16", "n_groups=2", "n_groups=8", "n_groups=8, sketches=none",
+        "n_groups=8, tone=clip",
     ]  # fmt: skip
 
 
 def test_what_is_left_out_already_is_not_left_out_again(digits):
     bare = SparseImageGenerator(KSVD(5), sketches="none", tone="clip")
     selection = select_settings(bare, digits.images[:69], n_samples=20)
-    assert list(selection.candidates) == ["n_groups=1", "n_groups=2"]
+    assert list(selection.candidates) == ["n_groups=1", "n_groups=2", "n_groups=4"]
 
 
 @pytest.mark.parametrize(
     ("n", "expected"),
     [
-        (69, ["1 all 0.4", "2 all 0.4", "2 all 0.8"]),  # 15 % of them are set aside
+        (40, ["1 all 0.4", "2 all 0.4", "2 all 0.8"]),  # 30 % of them are set aside
         (
-            118,
-            ["1 all 0.4", "2 all 0.4", "2 all 0.8", "2 groups 0.2", "2 groups 0.4", "5 all 0.4", "5 all 0.8"],
+            88,
+            ["1 all 0.4", "2 all 0.4", "2 all 0.8", "2 groups 0.2", "2 groups 0.4", "4 all 0.4", "4 all 0.8"],
         ),
     ],
 )
@@ -87,7 +88,7 @@ def test_the_default_grid_of_networks(digits, n, expected):
     rng = np.random.default_rng(0)
     few = digits.images[rng.permutation(len(digits.images))[:n]]
     generator = SparseImageGenerator(KSVD(15), MarkovSupports(burn_in=1), random_state=0)
-    selection = select_settings(generator, few, n_samples=12)
+    selection = select_settings(generator, few, n_samples=12, validation_share=0.3)
     names = ("n_groups", "supports__pair_reference", "supports__pair_exponent")
     usual = [params for params in selection.candidates.values() if {"tone", "sketches"}.isdisjoint(params)]
     assert sorted(" ".join(str(params[name]) for name in names) for params in usual) == expected

@@ -2,10 +2,11 @@
 
 ``--data mnist`` (the default): a model per class of the 60,000 training images, judged in the digit network
 against the 10,000 test images, 10,000 samples for each of three seeds; mean and spread over the seeds, which
-change our fits and all samples (baselines are fitted once). ``--data aligned`` and ``--data unaligned``:
-faces 64x64, judged in their 50 first principal components. ``--data faces`` is both. ``--data digits`` and
-``--data colour``: 8x8 digits and colour photographs, with the same defaults, judged likewise. ``--quick``
-takes 2,000 samples, one seed and fewer rows; ``--samples`` any number.
+change our fits and all samples (baselines are fitted once). Every row has each class as often as it is among
+the training images. ``--data aligned`` and ``--data unaligned``: faces 64x64, judged in their 50 first
+principal components. ``--data faces`` is both. ``--data digits`` and ``--data colour``: 8x8 digits and colour
+photographs, with the same defaults, judged likewise. ``--quick`` takes 2,000 samples, one seed and fewer
+rows; ``--samples`` any number.
 
 A mixture of factor analysers learns slowly: it has 60 components of rank 8 in each class and takes 15 steps,
 where the grouped normals have up to 200 of rank 8 in closed form.
@@ -51,7 +52,7 @@ from sparsegen_classic.baselines import (
     ProjectedDensity,
 )
 from sparsegen_classic.dictionary import Trainlets
-from sparsegen_classic.images import apply_tone, tone_curve
+from sparsegen_classic.images import apply_tone, contrast_and_curve
 from sparsegen_classic.metrics import Judge
 
 FACES = {"aligned": ("utk_aligned4400_64", 4000), "unaligned": ("lfwcrop_grey_64", 12000)}
@@ -91,9 +92,26 @@ class Task:
     def paper(self, seed):
         return self.fit(SparseImageGenerator.paper(self.dictionary, random_state=seed, n_jobs=-1))
 
+    @property
+    def wanted(self):
+        """Labels of ``n`` samples, each class as often as in training, so that no row is luckier in that."""
+        if self.labels is None:
+            return None
+        classes, counts = np.unique(self.labels, return_counts=True)
+        edges = np.rint(np.cumsum(counts) / counts.sum() * self.n).astype(int)
+        return np.repeat(classes, np.diff(edges, prepend=0))
+
     def pick(self, seed):
-        size = min(self.n, len(self.training))
-        return np.sort(np.random.default_rng(seed).choice(len(self.training), size, replace=False))
+        """Return the indices of ``n`` training images, or all, with the labels ``wanted``."""
+        rng = np.random.default_rng(seed)
+        if self.labels is None or self.n > len(self.training):
+            return np.sort(rng.choice(len(self.training), min(self.n, len(self.training)), replace=False))
+        classes, counts = np.unique(self.wanted, return_counts=True)
+        parts = [
+            rng.choice(np.flatnonzero(self.labels == label), count, replace=False)
+            for label, count in zip(classes, counts, strict=True)
+        ]
+        return np.concatenate(parts)
 
     def labels_of(self, rows):
         return None if self.labels is None else self.labels[rows]
@@ -122,26 +140,17 @@ def load(name, quick, n):
 
 def our_rows(task, generator, seed):
     """Yield names, images, labels and share of supports that were seen, of our generator."""
-    draws = generator.draw(task.n, seed + 100)
+    draws = generator.draw(task.n, seed + 100, class_=task.wanted)
     yield OURS, *drawn(draws)
-    sums = np.clip(sums_of_atoms(generator, draws.codes, draws.labels), 0, 1)
-    yield OURS_BARE, sums, draws.labels, None
+    sums = generator.decode(draws.codes, draws.labels, clip=False)
+    yield OURS_BARE, np.clip(sums, 0, 1), draws.labels, None
     some = task.pick(seed)
     yield RECONSTRUCTIONS, generator.reconstruct(task.training[some], task.labels_of(some)), None, None
-    yield RANDOM, generator.random_combinations(task.n, seed + 100), None, None
+    yield RANDOM, generator.random_combinations(task.n, seed + 100, class_=task.wanted), None, None
 
 
 def drawn(draws):
     return draws.images, draws.labels, float(draws.in_training.mean())
-
-
-def sums_of_atoms(generator, codes, labels):
-    """Return what codes amount to before tone curve and clipping."""
-    images = np.empty((codes.shape[0], generator.n_features_in_), np.float32)
-    for model, dictionary in enumerate(generator.dictionaries_):
-        here = slice(None) if labels is None else labels == generator.classes_[model]
-        images[here] = codes[here] @ dictionary.components_ + generator.means_[model]
-    return images.reshape(-1, *generator.image_shape_)
 
 
 def baselines(quick):
@@ -160,11 +169,11 @@ def jobs(task):
     """Yield names of rows, what to fit, whether anew for each seed, and a generator of these rows."""
 
     def one(name):
-        return lambda model, seed: [(name, *drawn(model.draw(task.n, seed + 100)))]
+        return lambda model, seed: [(name, *drawn(model.draw(task.n, seed + 100, class_=task.wanted)))]
 
     def baseline_rows(name):
         def rows(model, seed):
-            bare = model.draw(task.n, seed + 100, clip=False)
+            bare = model.draw(task.n, seed + 100, class_=task.wanted, clip=False)
             yield name, np.clip(bare.images, 0, 1), bare.labels, None
             if name in TONED:
                 yield name + TONE, toned(task, model, bare), bare.labels, None
@@ -189,14 +198,19 @@ def jobs(task):
 
 
 def toned(task, model, bare):
-    """Give samples the pixels of training images, class by class, by the curve of other samples."""
-    images = np.empty_like(bare.images)
+    """Give samples the pixels and the variance of training images, class by class, as ours are given them."""
+    images = np.empty_like(bare.images).reshape(len(bare.images), -1)
     for label in [None] if task.labels is None else model.classes_:
         here = slice(None) if label is None else bare.labels == label
         real = task.training if label is None else task.training[task.labels == label]
-        curve = tone_curve(model.sample(1000, 0, class_=label, clip=False), real[:1000])
-        images[here] = apply_tone(bare.images[here], curve)
-    return np.clip(images, 0, 1)
+        mean = real.mean(axis=0).ravel()
+        sums, own = (
+            part.reshape(len(part), -1) - mean
+            for part in (model.sample(1000, 0, class_=label, clip=False), bare.images[here])
+        )
+        contrast, curve = contrast_and_curve(sums, mean, real[:1000].reshape(-1, len(mean)))
+        images[here] = apply_tone(contrast * own + mean, curve)
+    return np.clip(images, 0, 1).reshape(bare.images.shape)
 
 
 def figures(task, seed, images, labels=None, seen=None):
@@ -248,30 +262,22 @@ def decompose(task, seed):
     )
     generator = inner.generator(seed)
     images, labels = task.training[real], task.labels_of(real)
-    draws = generator.draw(n_real, seed + 100)
+    draws = generator.draw(n_real, seed + 100, class_=labels)
     codes = generator.encode(images, labels)
     sets = {
         "unseen images themselves": images,
-        "their reconstructions, clipped": np.clip(sums_of_atoms(generator, codes, labels), 0, 1),
+        "their reconstructions, clipped": np.clip(generator.decode(codes, labels, clip=False), 0, 1),
         "their reconstructions": generator.reconstruct(images, labels),
-        "their supports, coefficients drawn": toned_sums(
-            generator, draw_coefficients(generator, codes, labels, seed), labels
+        "their supports, coefficients drawn": generator.decode(
+            draw_coefficients(generator, codes, labels, seed), labels, drawn=True
         ),
         "their sketches, codes drawn": generator.vary(images, labels, seed),
-        "supports drawn, best coefficients": toned_sums(
-            generator, best_coefficients(inner, generator, draws), draws.labels
+        "supports drawn, best coefficients": generator.decode(
+            best_coefficients(inner, generator, draws), draws.labels, drawn=True
         ),
         "sketches and codes drawn": draws.images,
     }
     return {name: figures(inner, seed, part) for name, part in sets.items()}
-
-
-def toned_sums(generator, codes, labels):
-    sums = sums_of_atoms(generator, codes, labels)
-    for model, curve in enumerate(generator.draw_curves_):
-        here = slice(None) if labels is None else labels == generator.classes_[model]
-        sums[here] = apply_tone(sums[here], curve)
-    return np.clip(sums, 0, 1)
 
 
 def draw_coefficients(generator, codes, labels, seed):

@@ -24,7 +24,7 @@ LEGEND = """right: of the class asked for, says the network; copy P: probability
 the training images than a held-out image is; near: nearer to one than 99 % of held-out images are;
 seen: support equal to that of a training image."""
 OURS, RECONSTRUCTIONS, REAL = "ours", "our reconstructions", "real images"
-OURS_BARE, RANDOM = "ours, no tone curve", "random combinations"
+OURS_BARE, RANDOM = "ours, just clipped", "random combinations"
 BEST_OF = ("grouped normals", "PPCA", "factor analysers", "10 normals, PCA-50", "kernels, PCA-50")
 TONED, TONE = ("grouped normals", "factor analysers"), " + tone"
 

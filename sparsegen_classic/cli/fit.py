@@ -78,9 +78,10 @@ from sparsegen_classic.cli._training import (
 )
 @click.option(
     "--tone",
-    type=click.Choice(["match", "clip"]),
-    default="match",
-    help="Give draws the distribution of real pixels, or just clip them (the paper).",
+    type=click.Choice(["auto", "match", "clip"]),
+    default="auto",
+    help="Give draws the distribution of real pixels, or just clip them (the paper), or what suits these "
+    "images.",
 )
 @click.option(
     "--sketches/--no-sketches",
@@ -91,7 +92,7 @@ from sparsegen_classic.cli._training import (
 @click.option(
     "--bandwidth",
     type=float,
-    default=1.3,
+    default=1.0,
     help="Variation of sketches about those of training images, in their spread within a group.",
 )
 @click.option(

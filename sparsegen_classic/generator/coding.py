@@ -24,6 +24,8 @@ class ImageCodes:
     dictionaries_: list[Any]
     means_: NDArray[np.float32]
     tone_curves_: NDArray[np.float64] | None
+    draw_curves_: NDArray[np.float64] | None
+    draw_contrasts_: NDArray[np.float64] | None
     image_shape_: NDArray[np.intp]
     pixel_range_: NDArray[np.float64]
     n_features_in_: int
@@ -67,11 +69,20 @@ class ImageCodes:
         return self.decode(self.encode(X, y), y, clip=clip)
 
     def decode(
-        self, codes: sparse.csr_array, y: ArrayLike | None = None, *, clip: bool = True
+        self,
+        codes: sparse.csr_array,
+        y: ArrayLike | None = None,
+        *,
+        clip: bool = True,
+        drawn: bool = False,
     ) -> NDArray[np.float32]:
-        """Turn codes of :meth:`encode` with its ``y`` into images; ``clip`` as in :meth:`sample`."""
+        """Turn codes of :meth:`encode` with its ``y`` into images; ``clip`` as in :meth:`sample`.
+
+        ``drawn`` says that the codes are those of :meth:`draw`, which have a tone curve and contrast of their
+        own where there are sketches.
+        """
         check_is_fitted(self)
-        return self._synthesize(codes, models_of(self.classes_, codes.shape[0], y), clip, self.tone_curves_)
+        return self._synthesize(codes, models_of(self.classes_, codes.shape[0], y), clip, drawn)
 
     def _per_model(
         self,
@@ -97,13 +108,18 @@ class ImageCodes:
         codes: sparse.csr_array,
         model_of: NDArray[np.intp],
         clip: bool,
-        curves: NDArray[np.float64] | None,
+        drawn: bool = False,
     ) -> NDArray[np.float32]:
         """Multiply the codes by their dictionaries, add the means and bring to the range of the pixels."""
         images = np.empty((len(model_of), self.n_features_in_), np.float32)
+        sketched = drawn and self.draw_curves_ is not None
+        curves = self.draw_curves_ if sketched else self.tone_curves_
         for model in np.unique(model_of):
             here = np.flatnonzero(model_of == model)
-            images[here] = codes[here] @ self.dictionaries_[model].components_ + self.means_[model]
+            sums = codes[here] @ self.dictionaries_[model].components_
+            if clip and sketched and self.draw_contrasts_ is not None:
+                sums *= self.draw_contrasts_[model]
+            images[here] = sums + self.means_[model]
             if clip and curves is not None:
                 images[here] = apply_tone(images[here], curves[model])
         if clip:

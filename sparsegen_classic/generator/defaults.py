@@ -19,13 +19,13 @@ def default_n_components(n_images: int) -> int:
 
 
 def default_n_nonzero_coefs(n_features: int) -> int:
-    """Return 0.43 sqrt(n_features), at least 5 (or all there are): 12 for MNIST, 28 for 64x64."""
-    return min(max(5, round(0.43 * np.sqrt(n_features))), n_features)
+    """Return 0.3 sqrt(n_features), at least 5 (or all there are): 8 for MNIST, 19 for 64x64."""
+    return min(max(5, round(0.3 * np.sqrt(n_features))), n_features)
 
 
 def default_n_groups(n_images: int) -> int:
-    """Return one group for 40 images, at most 200."""
-    return min(max(1, round(n_images / 40)), 200)
+    """Return one group for 30 images, at most 250."""
+    return min(max(1, round(n_images / 30)), 250)
 
 
 def make_parts(

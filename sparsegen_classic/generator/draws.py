@@ -76,17 +76,15 @@ def draw_here(
 
     if generator.sketches_ is not None:
         supports = codes = generator._per_model(model_of, draw_sketched, "codes", _FEW)
-        curves = generator.draw_curves_
     else:
         supports = generator._per_model(model_of, draw_supports, "supports")
         codes = generator._per_model(model_of, draw_coefficients, "coefficients", _FEW)
-        curves = generator.tone_curves_
     in_training = np.zeros(len(generators), bool)
     for model in np.unique(model_of):
         here = np.flatnonzero(model_of == model)
         in_training[here] = generator.supports_[model].in_training(supports[here])
     labels = None if generator.classes_ is None else generator.classes_[model_of]
-    images = generator._synthesize(codes, model_of, clip, curves)
+    images = generator._synthesize(codes, model_of, clip, drawn=True)
     return Draws(images, labels, codes, in_training, groups)
 
 

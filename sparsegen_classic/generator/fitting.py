@@ -22,11 +22,11 @@ from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._rows import ArrayFile, Rows
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.generator.defaults import default_n_groups, make_parts
-from sparsegen_classic.images import group_images, tone_curve
+from sparsegen_classic.generator.tones import Tones, fit_tones
+from sparsegen_classic.images import group_images
 
 _log = logging.getLogger(__name__)
 _BLOCK = 2048  # images that are looked at, or coded, at a time
-_TONE_IMAGES = 1000  # whose reconstructions, and likes, the tone curves are taken from
 
 Images = Any  # NDArray (n, n_features) or Rows
 
@@ -37,8 +37,7 @@ class FittedModel:
 
     parts: list[Any]
     mean: NDArray[np.float32]
-    curve: NDArray[np.float64] | None
-    draw_curve: NDArray[np.float64] | None
+    tones: Tones
     lowest: float
     highest: float
 
@@ -121,11 +120,9 @@ class Fitting:
         with _timed("coding"):
             codes = code_images(parts[0], images, n_jobs, stages)
         fit_codes(images, codes, parts, self.n_groups, self.seeds[number])
-        curve = draw_curve = None
-        if self.tone == "match":
-            with _timed("tone"):
-                curve, draw_curve = fit_tones(images, codes, parts, mean, self.seeds[number])
-        return FittedModel(parts, mean, curve, draw_curve, lowest, highest)
+        with _timed("tone"):
+            tones = fit_tones(self.tone, images, codes, parts, mean, self.seeds[number])
+        return FittedModel(parts, mean, tones, lowest, highest)
 
 
 @contextmanager
@@ -218,22 +215,6 @@ def wanted_groups(n_groups: int | None, supports: Any, n_images: int) -> int | N
 def n_groups_of(supports: Any) -> int:
     """Return the number of groups of fitted supports, of which there may be no talk."""
     return len(getattr(supports, "group_shares_", (1.0,)))
-
-
-def fit_tones(
-    images: Images, codes: sparse.csr_array, parts: list[Any], mean: NDArray, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return the curves to some centred images from their reconstructions, and from draws by their sketches.
-
-    Draws by other sketches would show other images, and their curve the difference.
-    """
-    some = np.linspace(0, len(images) - 1, min(len(images), _TONE_IMAGES)).astype(int)
-    components, targets = parts[0].components_, images[some] + mean
-    curve = tone_curve(codes[some] @ components + mean, targets)
-    if len(parts) == 3:
-        return curve, None
-    draws = parts[3].sample_like(parts[1], codes[some], seed)
-    return curve, tone_curve(draws @ components + mean, targets)
 
 
 def look_at(rows: Rows, n_jobs: int | None) -> tuple[NDArray[np.float32], float, float, bool]:

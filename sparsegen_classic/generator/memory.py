@@ -10,6 +10,7 @@ from joblib import effective_n_jobs
 
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.generator.defaults import make_parts
+from sparsegen_classic.generator.tones import n_toned
 from sparsegen_classic.images.families import SOME
 
 _PROCESS = 3e8  # bytes of an interpreter with all libraries, compiled kernels included
@@ -94,6 +95,9 @@ def plan_memory(
         "supports": base + dictionary_size + 4 * codes + 5 * tables,
         "coefficients": base + dictionary_size + 2 * tables + 5 * codes,
     }
+    if generator.tone != "clip":
+        values = 8.0 * n_toned(n, width) * width
+        stages["tone"] = base + dictionary_size + 2 * tables + 3 * codes + 10 * values
     if sketches:
         positions = 8.0 * n * min(sketches[0].n_components, atoms)  # and once more as float32
         stages["sketches"] = base + dictionary_size + 3.5 * tables + 5 * codes + 2.5 * positions

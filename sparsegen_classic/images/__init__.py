@@ -18,7 +18,7 @@ from sparsegen_classic.images.patches import (
 )
 from sparsegen_classic.images.sources import ImageSet, open_images
 from sparsegen_classic.images.store import ImageStore, store_images
-from sparsegen_classic.images.tone import N_LEVELS, apply_tone, tone_curve
+from sparsegen_classic.images.tone import N_LEVELS, apply_tone, contrast_and_curve, flat_curve, tone_curve
 
 __all__ = [
     "N_LEVELS",
@@ -29,7 +29,9 @@ __all__ = [
     "apply_tone",
     "assemble_patches",
     "check_target",
+    "contrast_and_curve",
     "extract_patches",
+    "flat_curve",
     "group_images",
     "image_grid",
     "open_images",

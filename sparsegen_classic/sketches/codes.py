@@ -43,7 +43,7 @@ class SketchedCodes(BaseEstimator):
     noise : float > 0, default=0.4
         Standard deviation of the noise, in root mean square coefficients. The less, the closer codes follow
         the sketch.
-    bandwidth : float > 0, default=1.3
+    bandwidth : float > 0, default=1.0
         Of the smoothed bootstrap: a sketch is that of a training code of the group, plus normal variation of
         ``bandwidth`` times their spread, both shrunk so that mean and covariance are those of the group. The
         less, the closer it is to a training code; a very large one makes it normal.
@@ -109,7 +109,7 @@ class SketchedCodes(BaseEstimator):
         n_components: int = 50,
         *,
         noise: float = 0.4,
-        bandwidth: float = 1.3,
+        bandwidth: float = 1.0,
         shrinkage: float = 5.0,
         burn_in: int = 5,
         n_jobs: int | None = None,

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from sparsegen_classic.images import apply_tone, group_images, open_images, tone_curve
+from sparsegen_classic.images import (
+    apply_tone,
+    contrast_and_curve,
+    flat_curve,
+    group_images,
+    open_images,
+    tone_curve,
+)
 
 
 def test_a_tone_curve_gives_values_the_distribution_of_the_targets():
@@ -24,6 +31,30 @@ def test_a_tone_curve_onto_the_values_themselves_changes_nothing():
 def test_values_outside_the_curve_go_to_its_ends():
     curve = tone_curve([0.0, 1.0], [0.2, 0.8])
     np.testing.assert_allclose(apply_tone([-5.0, 0.5, 7.0], curve), [0.2, 0.5, 0.8])
+
+
+def test_a_flat_curve_clips():
+    values = np.linspace(-1, 2, 301)
+    clipped = apply_tone(values, flat_curve(0.1, 0.9))
+    np.testing.assert_allclose(clipped, np.clip(values, 0.1, 0.9), atol=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.7, 1.0, 1.6])
+def test_contrast_and_curve_give_images_the_variance_and_the_pixels_of_the_targets(share):
+    images = open_images("digits").images.reshape(-1, 64).astype(float)
+    mean = images.mean(axis=0)
+    deviations = share * (images - mean)
+    contrast, curve = contrast_and_curve(deviations, mean, images)
+    assert abs(contrast * share - 1) < 0.03
+    values = apply_tone(mean + contrast * deviations, curve)
+    assert abs(values.var(axis=0).sum() / images.var(axis=0).sum() - 1) < 0.01
+    np.testing.assert_array_equal(curve, tone_curve(mean + contrast * deviations, images))
+
+
+def test_the_contrast_is_one_where_it_makes_no_difference():
+    deviations = np.random.default_rng(0).normal(size=(50, 9))
+    assert contrast_and_curve(deviations, np.zeros(9), 3 * deviations)[0] == 1  # the curve undoes it
+    assert contrast_and_curve(deviations, np.arange(9.0), np.ones((5, 9)))[0] == 1  # nothing varies so little
 
 
 def test_groups_of_planted_clusters():
