@@ -14,7 +14,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sparsegen_classic import KSVD, SparseImageGenerator, load_model, open_images, save_images, save_model
+from sparsegen_classic import (
+    KSVD,
+    MarkovSupports,
+    SparseImageGenerator,
+    load_model,
+    open_images,
+    save_images,
+    save_model,
+)
 from sparsegen_classic.cli import main
 
 
@@ -312,12 +320,33 @@ def test_the_model_of_the_paper_is_one_flag_away_and_contradictions_are_refused(
     assert model.sketches == "none"
     for option in (
         ("--smoothing", 0.5), ("--n-groups", 2), ("--tone", "match"), ("--select",), ("--noise", 0.5),
-        ("--bandwidth", 2), ("--sketches",), ("--burn-in", 7),
+        ("--bandwidth", 2), ("--sketches",), ("--burn-in", 7), ("--min-overlap", 2), ("--group-smoothing", 2),
     ):  # fmt: skip
         code, _, err = run("fit", "digits", "-o", tmp_path / "b.npz", "--paper", *option)
         assert code == 2
         assert f"--paper decides about {option[0]}; leave one of them out" in err
     assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_every_parameter_of_the_parts_can_be_given(tmp_path):
+    arguments = ("fit", "digits", "--seed", 0, "--n-components", 30, "--max-iter", 2, "-o")
+    given = ("--sketch-components", 9, "--shrinkage", 2, "--burn-in", 3, "--group-smoothing", 4)
+    assert run(*arguments, tmp_path / "a.npz", *given)[0] == 0
+    model = load_model(tmp_path / "a.npz")
+    sketches = model.sketches_[0]
+    assert (sketches.n_components, sketches.shrinkage, sketches.burn_in) == (9, 2, 3)
+    assert (model.supports_[0].group_smoothing, model.supports_[0].burn_in) == (4, MarkovSupports().burn_in)
+    given = (
+        *("--no-sketches", "--n-groups", 1, "--support-method", "pseudo-likelihood", "--rank", 2, "--l2", 9),
+        *("--coefficient-method", "pooled", "--coefficient-scale", "log", "--burn-in", 3),
+        *("--min-overlap", 2, "--overlap-power", 0.5, "--group-weight", 0.25),
+    )
+    assert run(*arguments, tmp_path / "b.npz", *given)[0] == 0
+    model = load_model(tmp_path / "b.npz")
+    supports, coefficients = model.supports_[0], model.coefficients_[0]
+    assert (supports.method, supports.rank, supports.l2, supports.burn_in) == ("pseudo-likelihood", 2, 9, 3)
+    assert (coefficients.method, coefficients.scale, coefficients.min_overlap) == ("pooled", "log", 2)
+    assert (coefficients.overlap_power, coefficients.group_weight) == (0.5, 0.25)
 
 
 def test_sketches_may_be_changed_or_left_out(tmp_path):
@@ -333,7 +362,10 @@ def test_sketches_may_be_changed_or_left_out(tmp_path):
     code, _, err = run(*arguments, tmp_path / "c.npz", "--no-sketches", "--noise", 0.3)
     assert code == 2
     assert "--no-sketches decides about --noise; leave one of them out" in err
-    for option in (("--burn-in", 7), ("--draw", "clip"), ("--prior-strength", 2)):
+    code, _, err = run(*arguments, tmp_path / "c.npz", "--rank", 3)
+    assert code == 2
+    assert "--support-method counts, the default, decides about --rank; leave one of them out" in err
+    for option in (("--min-overlap", 7), ("--draw", "clip"), ("--coefficient-method", "pooled")):
         code, _, err = run(*arguments, tmp_path / "c.npz", *option)
         assert code == 2
         assert f"decides about {option[0]}; add --no-sketches, or leave it out" in err
