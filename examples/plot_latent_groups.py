@@ -24,7 +24,8 @@ digits = open_images("digits")
 # Pairs that are counted against all images repeat what the groups know already, those counted within each
 # group do not. With few atoms an image, as here, either will do; with many, as faces have, the first would
 # draw a few modes only. Every row of the table is one candidate; below it stand real images, copies, noise.
-generator = SparseImageGenerator(KSVD(120, n_nonzero_coefs=5), MarkovSupports(), random_state=0, n_jobs=-1)
+supports = MarkovSupports()
+generator = SparseImageGenerator(KSVD(120), supports, sketches="none", random_state=0, n_jobs=-1)
 one = {"n_groups": [1], "supports__pair_exponent": [0.4, 1.0]}
 several = {
     "n_groups": [20, 60],

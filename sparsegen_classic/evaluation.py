@@ -17,7 +17,7 @@ from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._validation import check_integer
 from sparsegen_classic.metrics import Evaluation, SupportComparison, evaluate, support_moments
 from sparsegen_classic.metrics.training import Images, check_images, parts_of, training_images
-from sparsegen_classic.support import largest_overlaps
+from sparsegen_classic.support import MarkovSupports, largest_overlaps, report_supports
 
 if TYPE_CHECKING:
     from sparsegen_classic.generator import Draws, SparseImageGenerator
@@ -125,7 +125,10 @@ def evaluate_generator(
         model_of_other = models_of(generator.classes_, len(unseen), held_out_labels, "held_out_labels")
         other = _by_model(generator, generator.encode(unseen, held_out_labels), model_of_other)
     drawn = _by_model(generator, draws.codes, models_of(generator.classes_, n_samples, draws.labels))
-    supports = _compare_supports(draws, drawn, _by_model(generator, codes, model_of), other)
+    training_codes = _by_model(generator, codes, model_of)
+    supports = _compare_supports(draws, drawn, training_codes, other)
+    if other is not None:
+        supports = supports._replace(**_under_the_networks(generator, drawn, training_codes, other))
     settings = {**result.settings, "seed": random_state if isinstance(random_state, int) else None}
     return replace(result, supports={name: supports}, settings=settings)
 
@@ -184,6 +187,29 @@ def _compare_supports(
         mean("sizes"),
         mean("real_sizes"),
     )
+
+
+def _under_the_networks(
+    generator: SparseImageGenerator,
+    drawn: list[sparse.csr_array],
+    training: list[sparse.csr_array],
+    held_out: list[sparse.csr_array],
+) -> dict[str, Any]:
+    """Return likelihoods and log-weights of supports, averaged over the classes that are in all three."""
+    found, shares = [], []
+    for network, *codes in zip(generator.supports_, training, held_out, drawn, strict=True):
+        if isinstance(network, MarkovSupports) and all(part.shape[0] for part in codes):
+            seen, unseen, own = codes
+            report = report_supports(network, seen, unseen, drawn=own)
+            weights = (part[0] for part in (report.training_weights, report.held_out_weights))
+            likelihoods = report.training, report.held_out, report.independent_held_out
+            found.append([*likelihoods, *weights, report.drawn_weights[0]])
+            shares.append(own.shape[0])
+    if not found:
+        return {}
+    names = [*(f"{of}_likelihood" for of in ("training", "held_out", "independent"))]
+    names += [f"{of}_weight" for of in ("training", "held_out", "drawn")]
+    return dict(zip(names, np.average(found, axis=0, weights=shares).tolist(), strict=True))
 
 
 def _histogram(overlaps: list[NDArray[np.int64]], width: int) -> NDArray[np.float64]:

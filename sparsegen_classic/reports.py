@@ -359,6 +359,16 @@ def _add_supports(report: Report, evaluation: Evaluation) -> None:
                 ["mean number of atoms, training", float(part.real_sizes @ np.arange(len(part.real_sizes)))],
             ],
         )
+        if np.isfinite(part.held_out_likelihood):
+            report.table(
+                ["supports under the network", "training", "held out", "independent, held out", "sampled"],
+                [
+                    ["log P(atom | rest), nats", part.training_likelihood, part.held_out_likelihood,
+                     part.independent_likelihood, None],
+                    ["log-weight (minus energy)", part.training_weight, part.held_out_weight, None,
+                     part.drawn_weight],
+                ],
+            )  # fmt: skip
 
 
 def _add_and_close(report: Report, picture: Any, caption: str) -> None:

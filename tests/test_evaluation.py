@@ -6,9 +6,11 @@ from scipy import sparse
 
 from sparsegen_classic import SparseImageGenerator, evaluate_generator, open_images
 from sparsegen_classic._codes import states_from_codes
+from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._rows import Rows
 from sparsegen_classic.dictionary import KSVD
 from sparsegen_classic.evaluation import _compare_supports
+from sparsegen_classic.support import report_supports
 from tests.metrics.recording import Recording
 
 
@@ -85,6 +87,29 @@ def test_supports_are_compared_class_by_class(result, data, generator):
     np.testing.assert_allclose(supports.real_overlaps, expected)
 
 
+def test_likelihoods_and_energies_of_supports_are_those_of_the_networks(result, data, generator):
+    images, labels = data
+    supports, draws = (
+        result.supports["generator"],
+        generator.draw(200, int(seed_sequence(0).generate_state(4)[0])),
+    )
+    reports, shares = [], []
+    for model in range(10):
+        seen, unseen = (
+            generator.encode(
+                images[part][labels[part] == model], np.full((labels[part] == model).sum(), model)
+            )
+            for part in (slice(1200), slice(1200, None))
+        )
+        drawn = draws.codes[draws.labels == model]
+        reports.append(report_supports(generator.supports_[model], seen, unseen, drawn=drawn))
+        shares.append(drawn.shape[0] / 200)
+    assert supports.held_out_likelihood == pytest.approx(shares @ np.array([r.held_out for r in reports]))
+    assert supports.drawn_weight == pytest.approx(shares @ np.array([r.drawn_weights[0] for r in reports]))
+    assert supports.training_likelihood > supports.held_out_likelihood
+    assert f"held out ({supports.independent_likelihood:.3f} for independent atoms)" in str(result)
+
+
 def test_the_same_for_any_jobs_and_one_model_needs_no_labels(data):
     images, _ = data
     single = SparseImageGenerator(KSVD(n_components=30, n_nonzero_coefs=4), random_state=0).fit(images[:600])
@@ -115,6 +140,8 @@ def test_missing_labels_and_other_sizes_are_named(data, generator):
         generator, images[:1200], images[1200:], n_samples=20, training_labels=labels[:1200]
     )
     assert without.supports["generator"].real_overlaps is None
+    assert np.isnan(without.supports["generator"].held_out_likelihood)
+    assert "log-weight" not in str(without)
 
 
 def test_classes_drawn_but_not_given_are_named(data):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +73,12 @@ class SupportComparison(NamedTuple):
         Share of sampled supports that equal a training support.
     state_error, state_noise, pair_correlation, sizes, real_sizes
         As in :class:`SupportMoments`, averaged over the classes.
+    training_likelihood, held_out_likelihood, independent_likelihood : float
+        Mean log P(atom | rest), in nats, of training and held-out supports under the network, and of the
+        latter for independent atoms: the gap of the first two is memory, the third has to be beaten. NaN if
+        unknown; averaged over the classes, as are
+    training_weight, held_out_weight, drawn_weight : float
+        Mean log-weight (minus the energy) of training, held-out and sampled supports.
     """
 
     overlaps: NDArray[np.float64]
@@ -83,6 +89,12 @@ class SupportComparison(NamedTuple):
     pair_correlation: float
     sizes: NDArray[np.float64]
     real_sizes: NDArray[np.float64]
+    training_likelihood: float = nan
+    held_out_likelihood: float = nan
+    independent_likelihood: float = nan
+    training_weight: float = nan
+    held_out_weight: float = nan
+    drawn_weight: float = nan
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,7 +141,11 @@ class Evaluation:
             cells = [line[0].ljust(widths[0])]
             cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
             text.append("  ".join(cells).rstrip())
-        return "\n".join([*text, "", *(f"{key}: {value}" for key, value in self.settings.items())])
+        text += ["", *(f"{key}: {value}" for key, value in self.settings.items())]
+        for name, part in self.supports.items():
+            if isfinite(part.held_out_likelihood):
+                text += ["", *_of_network(name, part)]
+        return "\n".join(text)
 
     def names(self, kind: str) -> list[str]:
         """Return the names of the sets of a kind."""
@@ -176,6 +192,15 @@ class Evaluation:
             },
             "verdict": {name: self.verdict(name) for name in self.names(SAMPLES)},
         }
+
+
+def _of_network(name: str, part: SupportComparison) -> list[str]:
+    return [
+        f"supports of {name}, nats: log P(atom | rest) {part.training_likelihood:.3f} in training, "
+        f"{part.held_out_likelihood:.3f} held out ({part.independent_likelihood:.3f} for independent atoms)",
+        f"log-weight (minus energy): training {part.training_weight:.2f}, held out "
+        f"{part.held_out_weight:.2f}, sampled {part.drawn_weight:.2f}",
+    ]
 
 
 def _quality(own: dict[str, float], real: dict[str, float], evaluation: Evaluation) -> str:

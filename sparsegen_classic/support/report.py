@@ -55,7 +55,13 @@ class SupportReport(NamedTuple):
 
 
 def report_supports(
-    model: MarkovSupports, X: Any, X_held_out: Any, *, n_samples: int = 1000, random_state: Any = 0
+    model: MarkovSupports,
+    X: Any,
+    X_held_out: Any,
+    *,
+    drawn: Any = None,
+    n_samples: int = 1000,
+    random_state: Any = 0,
 ) -> SupportReport:
     """Compare a fitted model with independent atoms, and its draws with real supports.
 
@@ -65,6 +71,8 @@ def report_supports(
         Fitted on ``X``.
     X, X_held_out : {array-like, sparse array} of shape (n_samples, n_components)
         Signed codes that it has, and has not, been fitted on.
+    drawn : {array-like, sparse array} of shape (n_drawn, n_components), default=None
+        Codes drawn in another way, e.g. by sketches; None draws ``n_samples`` supports from the model.
     n_samples : int, default=1000
         Supports to draw.
     random_state : int, RandomState, Generator, SeedSequence or None, default=0
@@ -86,7 +94,7 @@ def report_supports(
     parameters = {"n_groups": 1, "method": "counts", "pair_exponent": 0.0}
     independent = clone(model).set_params(**parameters).fit(X)
     training, held_out = model.pseudo_log_likelihood(X), model.pseudo_log_likelihood(X_held_out)
-    drawn = model.sample(n_samples, random_state)
+    drawn = model.sample(n_samples, random_state) if drawn is None else drawn
     return SupportReport(
         _mean(training),
         _mean(held_out),
@@ -108,9 +116,9 @@ def _log_weights(model: MarkovSupports, codes: Any) -> NDArray[np.float64]:
 
 
 def _mean(values: Any) -> float:
-    return float(values[np.isfinite(values)].mean())
+    return _spread(values)[0]
 
 
 def _spread(values: Any) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
-    return float(finite.mean()), float(finite.std())
+    return (float(finite.mean()), float(finite.std())) if len(finite) else (np.nan, np.nan)

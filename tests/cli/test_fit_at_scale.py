@@ -126,7 +126,7 @@ def test_a_command_and_a_call_on_one_store_share_a_checkpoint(photos, tmp_path, 
     refused = run(*command, "--max-iter", 2, "--n-components", 34, code=1).stderr
     assert "dictionary, n_components is 35 there and 34 here" in refused
     refused = run(*command, "--max-iter", 2, "--n-groups", 2, code=1).stderr
-    assert "n_groups is 5 there and 2 here" in refused
+    assert "n_groups is 7 there and 2 here" in refused
     named = ["--n-components", 35, "--n-nonzero-coefs", 5, "--n-groups", 5]  # what the defaults become
     run(*command, "--max-iter", 2, *named)
 
@@ -135,7 +135,7 @@ def test_other_settings_are_refused(photos, tmp_path):
     command = ["fit", photos, *SIZES, "--seed", 1, "--checkpoint", tmp_path / "work"]
     run(*command, "-o", tmp_path / "a.npz")
     assert (
-        "bandwidth is 1.3 there and 5.0 here"
+        "bandwidth is 1.0 there and 5.0 here"
         in run(*command, "-o", tmp_path / "b.npz", "--bandwidth", 5, code=1).stderr
     )
     assert (
