@@ -127,7 +127,7 @@ def test_a_command_and_a_call_on_one_store_share_a_checkpoint(photos, tmp_path, 
     assert "dictionary, n_components is 35 there and 34 here" in refused
     refused = run(*command, "--max-iter", 2, "--n-groups", 2, code=1).stderr
     assert "n_groups is 7 there and 2 here" in refused
-    named = ["--n-components", 35, "--n-nonzero-coefs", 5, "--n-groups", 5]  # what the defaults become
+    named = ["--n-components", 35, "--n-nonzero-coefs", 5, "--n-groups", 7]  # what the defaults become
     run(*command, "--max-iter", 2, *named)
 
 
