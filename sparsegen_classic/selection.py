@@ -75,9 +75,9 @@ def select_settings(
     y : array-like of shape (n_samples,), default=None
         Labels, for a model per class.
     grid : mapping of str to sequences, or list of such, default=None
-        Values to try, all combinations of each mapping. None tries one group, and a group for 120, 40 or 20
-        images (at most 200 groups), and leaves out the tone curve, or sketches; if ``supports`` is given, it
-        tries also what is in the Notes.
+        Values to try, all combinations of each mapping. None tries one group, a third of the default
+        number of groups, as many and twice as many, and leaves out the tone curve, or sketches; if
+        ``supports`` is given, it tries also what is in the Notes.
     validation_share : float in (0, 1), default=0.15
         Part of the images that is set aside, of each class alike.
     n_samples : int, default=2000

@@ -38,8 +38,9 @@ class SparseImageGenerator(ImageCodes, BaseEstimator):
     each with a network of its own: one network over a whole class knows pairs of atoms only, and draws
     strokes that do not belong together. A *sketch*, a coarse and noisy view of the image, is drawn before
     support and coefficients, which are then drawn together from what explains it (:class:`SketchedCodes`):
-    without it the atoms of a support often add up to what is no image. And a *tone curve* gives sums of a
-    few soft atoms the distribution of the pixels of real images.
+    without it the atoms of a support often add up to what is no image. And contrast and a *tone
+    curve* give sums of a few soft atoms the variance and the pixels of real images, where that brings them
+    nearer.
 
     Parameters
     ----------
@@ -110,8 +111,8 @@ class SparseImageGenerator(ImageCodes, BaseEstimator):
     atoms, at least ``2.5 sqrt(n)`` and at most 800 unless that is more; an image has
     ``0.3 sqrt(n_features)`` of them, at least 5 or ``n_features`` (8 for MNIST, 19 for 64x64 faces); and
     there is a group for 30 images, at most 250. Atoms, ``pair_exponent`` and that there are groups were
-    chosen by samples, on MNIST, faces and colour images; the number of groups and the settings of sketches
-    on MNIST, as training images set aside have it. :func:`select_settings` chooses groups, pairs, tone, and
+    chosen by samples, on MNIST, faces and colour images; atoms an image, groups and the settings of sketches
+    on MNIST, as training images set aside have it, and looked at on the others. :func:`select_settings` chooses groups, pairs, tone, and
     whether there are sketches, for yours.
 
     References
