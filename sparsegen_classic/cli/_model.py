@@ -86,7 +86,7 @@ model_options = together(
         "--support-method",
         type=click.Choice(["counts", "pseudo-likelihood", "contrastive-divergence"]),
         default="counts",
-        help="Fit of the network: eq. (2), or from there on (for --n-groups 1).",
+        help="Fit of the network: eq. (2), or from there on.",
     ),
     click.option("--l2", type=float, default=1.0, help="Precision that draws these fits to eq. (2)."),
     click.option("--rank", type=click.IntRange(1), help="Of what pseudo-likelihood changes.  [default: any]"),

@@ -112,8 +112,8 @@ class SparseImageGenerator(ImageCodes, BaseEstimator):
     ``0.3 sqrt(n_features)`` of them, at least 5 or ``n_features`` (8 for MNIST, 19 for 64x64 faces); and
     there is a group for 30 images, at most 250. Atoms, ``pair_exponent`` and that there are groups were
     chosen by samples, on MNIST, faces and colour images; atoms an image, groups and the settings of sketches
-    on MNIST, as training images set aside have it, and looked at on the others. :func:`select_settings` chooses groups, pairs, tone, and
-    whether there are sketches, for yours.
+    on MNIST, as training images set aside have it, and looked at on the others. :func:`select_settings`
+    chooses groups, pairs, tone, and whether there are sketches, for yours.
 
     References
     ----------

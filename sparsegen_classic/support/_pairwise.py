@@ -29,8 +29,9 @@ def check_model(model: Any) -> None:
 def factors(
     log_factors: NDArray[np.float64], log_pair_factors: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the factors (n_states,) and (n_states, n_states) as the kernels take them."""
-    return np.exp(log_factors - log_factors.max()), pair_factors(log_pair_factors)
+    """Return the factors (..., n_states) and (n_states, n_states) as the kernels take them."""
+    peaks = log_factors.max(axis=-1, keepdims=True)
+    return np.exp(log_factors - peaks), pair_factors(log_pair_factors)
 
 
 def pair_factors(log_pair_factors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._random import spawn_generators
 from sparsegen_classic._validation import check_choice, check_integer, check_real
 from sparsegen_classic.support._pairwise import count_pairs, factors
-from sparsegen_classic.support.fitting import Fit, possible_rows
+from sparsegen_classic.support.fitting import Fit, in_groups, possible_rows
+from sparsegen_classic.support.likelihood import runs_of
 
 _BLOCK = 64  # chains
 
@@ -29,6 +30,8 @@ def fit_contrastive_divergence(
     learning_rate: float = 0.1,
     random_state: Any = None,
     n_jobs: int | None = None,
+    groups: NDArray[np.integer] | None = None,
+    log_group_factors: NDArray[np.float64] | None = None,
 ) -> Fit:
     """Fit the factors by maximum likelihood, by persistent contrastive divergence, from given ones on.
 
@@ -59,6 +62,8 @@ def fit_contrastive_divergence(
         Seed of the chains.
     n_jobs : int, default=None
         Threads, as in joblib. The result does not depend on it.
+    groups, log_group_factors
+        Several networks, as in :func:`fit_pseudo_likelihood`.
 
     Returns
     -------
@@ -87,7 +92,11 @@ def fit_contrastive_divergence(
     n_chains, max_iter = check_integer("n_chains", n_chains, 1), check_integer("max_iter", max_iter, 1)
     rows = possible_rows(supports, log_factors, log_pair_factors, n_jobs)
     chooser, *generators = spawn_generators(random_state, n_chains + 1)
-    chains = rows[chooser.permutation(len(rows))[np.arange(n_chains) % len(rows)]]
+    order, in_order, offsets = in_groups(len(rows), log_factors, groups, log_group_factors)
+    chosen = chooser.permutation(len(rows))[np.arange(n_chains) % len(rows)]
+    if groups is not None:
+        chosen = np.sort(chosen)  # of rows in the order of their groups
+    chains, chain_groups = rows[order[chosen]], in_order[chosen]
     sizes = (chains >= 0).sum(axis=1)
     theta, table = np.array(log_factors, np.float64), np.array(log_pair_factors, np.float64)
     possible = np.isfinite(table)
@@ -96,7 +105,7 @@ def fit_contrastive_divergence(
     mean_theta, mean_table, mismatch = np.zeros_like(theta), np.zeros_like(table), np.empty(max_iter)
     first_kept = max_iter // 2
     for step in range(max_iter):
-        _sweep(factors(theta, table), chains, sizes, generators, n_jobs)
+        _sweep(factors(offsets + theta, table), chains, chain_groups, sizes, generators, n_jobs)
         model = count_pairs(chains, len(theta)) * (len(rows) / n_chains)
         excess = data - model
         mismatch[step] = np.abs(np.diag(excess)).sum() / np.diag(data).sum()
@@ -111,12 +120,13 @@ def fit_contrastive_divergence(
     return mean_theta / n_kept, mean_table / n_kept, {"mismatch": mismatch}
 
 
-def _sweep(tables: Any, chains: Any, sizes: Any, generators: Any, n_jobs: int | None) -> None:
-    theta, table = tables
+def _sweep(tables: Any, chains: Any, groups: Any, sizes: Any, generators: Any, n_jobs: int | None) -> None:
+    thetas, table = tables
     kept = np.empty((len(chains), 1, chains.shape[1]), np.int32)
 
     def work(block: slice) -> None:
-        uniforms = np.stack([generator.random(chains.shape[1]) for generator in generators[block]])
-        run_chains(theta, table, chains[block], sizes[block], uniforms, 1, True, kept[block])
+        for group, own in runs_of(groups, block):
+            uniforms = np.stack([generator.random(chains.shape[1]) for generator in generators[own]])
+            run_chains(thetas[group], table, chains[own], sizes[own], uniforms, 1, True, kept[own])
 
     for_blocks(work, len(chains), _BLOCK, n_jobs)

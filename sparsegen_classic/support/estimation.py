@@ -81,15 +81,8 @@ def refine(model: Any) -> Fit:
     """Return factors and history of the fit that ``model.method`` names, from the counted factors on."""
     start = model.supports_, model.log_factors_, model.log_pair_factors_
     options = {"l2": model.l2, "n_jobs": model.n_jobs}
+    if len(model.group_shares_) > 1:
+        options |= {"groups": model.groups_, "log_group_factors": model.log_group_factors_}
     if model.method == "pseudo-likelihood":
         return fit_pseudo_likelihood(*start, rank=model.rank, **options)
     return fit_contrastive_divergence(*start, random_state=model.random_state, **options)
-
-
-def check_method(method: str, n_groups: int) -> None:
-    """Refuse unknown methods, and fits of several networks at once."""
-    check_choice("method", method, ("counts", "pseudo-likelihood", "contrastive-divergence"))
-    if method != "counts" and n_groups > 1:
-        raise ValueError(
-            f"method={method!r} fits one network, got n_groups={n_groups}; set n_groups=1 or method='counts'"
-        )

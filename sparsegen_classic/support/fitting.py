@@ -26,6 +26,8 @@ def fit_pseudo_likelihood(
     patience: int = 5,
     max_iter: int = 100,
     n_jobs: int | None = None,
+    groups: NDArray[np.integer] | None = None,
+    log_group_factors: NDArray[np.float64] | None = None,
 ) -> Fit:
     """Fit the factors by maximum pseudo-likelihood, from given ones on.
 
@@ -59,6 +61,10 @@ def fit_pseudo_likelihood(
         Most steps.
     n_jobs : int, default=None
         Threads, as in joblib. The result does not depend on it.
+    groups : ndarray of shape (n,), integer, default=None
+        Latent group of each support, if there are several networks.
+    log_group_factors : ndarray of shape (n_groups, n_states), default=None
+        Their theta to start from. All are moved alike, by what ``log_factors`` is moved; pairs are shared.
 
     Returns
     -------
@@ -92,14 +98,18 @@ def fit_pseudo_likelihood(
     check_integer("max_iter", max_iter, 1)
     n_states = len(log_factors)
     rows = possible_rows(supports, log_factors, log_pair_factors, n_jobs)
+    order, in_order, offsets = in_groups(len(rows), log_factors, groups, log_group_factors)
     held_out = None
+    if validation is not None and groups is not None:
+        raise ValueError("validation is of one network, and groups are given; leave one of them out")
     if validation is not None:
         held_out = check_rows(validation, n_states, "validation")
         values = pseudo_likelihood(held_out, log_factors, log_pair_factors, n_jobs)
         held_out = held_out[np.isfinite(values) & (held_out >= 0).any(axis=1)]
         if len(held_out) == 0:
             raise ValueError("validation must hold a support that the start makes possible; got none")
-    problem = _PseudoLikelihood(rows, log_factors, log_pair_factors, l2, towards, n_jobs)
+    start = log_factors, log_pair_factors
+    problem = _PseudoLikelihood(rows[order], in_order, offsets, *start, l2, towards, n_jobs)
     if rank is not None:
         check_integer("rank", rank, 1, n_states)
         return _climb(_LowRank(problem, rank), held_out, patience, max_iter)
@@ -109,8 +119,19 @@ def fit_pseudo_likelihood(
 class _PseudoLikelihood:
     """The penalised objective over a flat vector: theta, then each free pair once."""
 
-    def __init__(self, rows: Any, theta: Any, table: Any, l2: float, towards: str, n_jobs: int | None):
+    def __init__(
+        self,
+        rows: Any,
+        groups: Any,
+        offsets: Any,
+        theta: Any,
+        table: Any,
+        l2: float,
+        towards: str,
+        n_jobs: int | None,
+    ):
         self.rows, self.start, self.l2, self.n_jobs = rows, (theta, table), l2, n_jobs
+        self.groups, self.offsets = groups, offsets
         self.n_atoms = np.count_nonzero(rows >= 0)
         self.full = self
         self.free_states = np.isfinite(theta)
@@ -142,7 +163,9 @@ class _PseudoLikelihood:
 
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return minus the objective, in nats an atom, and its gradient."""
-        value, by_theta, by_table = gradient_sums(self.rows, *self.unpack(x), self.n_jobs)
+        theta, table = self.unpack(x)
+        of_groups = self.offsets + theta
+        value, by_theta, by_table = gradient_sums(self.rows, of_groups, table, self.n_jobs, self.groups)
         gradient = self.pack(by_theta, by_table) - self.l2 * (x - self.anchor)
         return self.penalty(x) - value / self.n_atoms, gradient / -self.n_atoms
 
@@ -207,6 +230,29 @@ def _climb(problem: Any, held_out: Any, patience: int, max_iter: int) -> Fit:
 def _mean_of_atoms(rows: Any, theta: Any, table: Any, n_jobs: int | None) -> float:
     """Return the mean over all atoms of all rows of log P(atom | rest)."""
     return float(np.average(pseudo_likelihood(rows, theta, table, n_jobs), weights=(rows >= 0).sum(axis=1)))
+
+
+def in_groups(
+    n: int, log_factors: NDArray[np.float64], groups: Any, log_group_factors: Any
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Return an order of ``n`` supports by group, the groups in it, and what each adds to theta."""
+    if groups is None and log_group_factors is None:
+        return np.arange(n), np.zeros(n, np.intp), np.zeros((1, len(log_factors)))
+    groups, tables = np.asarray(groups), np.asarray(log_group_factors, np.float64)
+    if tables.ndim != 2 or tables.shape[1] != len(log_factors):
+        raise ValueError(
+            f"log_group_factors must be of shape (n_groups, {len(log_factors)}), got {tables.shape}; give it "
+            "and groups together"
+        )
+    if groups.shape != (n,) or groups.dtype.kind not in "iu" or not np.isin(groups, range(len(tables))).all():
+        raise ValueError(
+            f"groups must hold one of 0..{len(tables) - 1} for each of the {n} supports, got shape "
+            f"{groups.shape} of {groups.dtype}"
+        )
+    order = np.argsort(groups, kind="stable")
+    offsets = np.zeros_like(tables)
+    np.subtract(tables, log_factors, out=offsets, where=np.isfinite(log_factors))
+    return order, groups[order].astype(np.intp), offsets
 
 
 def possible_rows(supports: Any, theta: Any, table: Any, n_jobs: int | None) -> NDArray[np.int32]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,27 +79,39 @@ def gradient_sums(
     log_factors: NDArray[np.float64],
     log_pair_factors: NDArray[np.float64],
     n_jobs: int | None,
+    groups: NDArray[np.intp] | None = None,
     kernel: Callable[..., None] = add_gradients,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Return the sum of log P(atom | rest) over all atoms of all supports, and its gradients.
 
-    The second gradient is by the entries of a symmetric table, m < l and l < m counted as one; both halves
-    hold it.
+    ``log_factors`` (n_groups, n_states) has a row for each of the ascending ``groups`` (n,) of the supports,
+    and the first gradient is by what is added to all rows. The second is by the entries of a symmetric table,
+    m < l and l < m counted as one; both halves hold it.
     """
-    theta, table = factors(log_factors, log_pair_factors)
+    thetas, table = factors(np.atleast_2d(log_factors), log_pair_factors)
+    groups = np.zeros(len(supports), np.intp) if groups is None else groups
     sizes = (supports >= 0).sum(axis=1)
     block_size = -(-len(supports) // _N_SUMS)
     n_blocks = -(-len(supports) // block_size)
     values = np.zeros(len(supports))
-    by_theta, by_table = np.zeros((n_blocks, len(theta))), np.zeros((n_blocks, *table.shape))
+    by_theta, by_table = np.zeros((n_blocks, len(table))), np.zeros((n_blocks, *table.shape))
 
     def work(block: slice) -> None:
         part = block.start // block_size
-        kernel(theta, table, supports[block], sizes[block], values[block], by_theta[part], by_table[part])
+        for group, own in runs_of(groups, block):
+            given = thetas[group], table, supports[own], sizes[own], values[own]
+            kernel(*given, by_theta[part], by_table[part])
 
     for_blocks(work, len(supports), block_size, n_jobs)
     total = by_table.sum(axis=0)
     return float(values.sum()), by_theta.sum(axis=0), total + total.T
+
+
+def runs_of(groups: NDArray[np.intp], block: slice) -> Iterator[tuple[int, slice]]:
+    """Yield each of the ascending groups in a block, and where it stands."""
+    edges = np.flatnonzero(np.diff(groups[block])) + block.start + 1
+    for start, stop in pairwise([block.start, *edges.tolist(), min(block.stop, len(groups))]):
+        yield int(groups[start]), slice(start, stop)
 
 
 def check_rows(supports: Any, n_states: int, name: str = "supports") -> NDArray[np.int32]:

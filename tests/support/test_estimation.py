@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from sparsegen_classic.support import (
@@ -58,8 +58,20 @@ def test_bad_methods():
     codes, *_ = planted(30, 0)
     with pytest.raises(ValueError, match="method must be one of 'counts', 'pseudo-likelihood', 'contrastive"):
         MarkovSupports(method="likelihood").fit(codes)
-    with pytest.raises(ValueError, match="method='pseudo-likelihood' fits one network, got n_groups=2"):
-        MarkovSupports(method="pseudo-likelihood", n_groups=2).fit(codes)
+
+
+@pytest.mark.parametrize("method", ["pseudo-likelihood", "contrastive-divergence"])
+def test_networks_of_groups_are_fitted_together(method):
+    codes, *_ = planted(1000, 0)
+    groups = np.arange(1000) % 3
+    counted = MarkovSupports(n_groups=3).fit(codes, groups=groups)
+    model = MarkovSupports(n_groups=3, method=method, random_state=0).fit(codes, groups=groups)
+    moved = model.log_factors_ - counted.log_factors_
+    assert np.abs(moved).max() > 0.01
+    assert_allclose(model.log_group_factors_ - counted.log_group_factors_, np.tile(moved, (3, 1)), atol=1e-12)
+    fits, counts = (part.pseudo_log_likelihood(codes).mean() for part in (model, counted))
+    assert fits > counts
+    assert model.sample(5, 0).shape == (5, 8)
 
 
 def test_the_report_tells_memory_from_learning():

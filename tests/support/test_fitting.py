@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sparsegen_classic.support import (
     MarkovSupports,
+    PairwiseSupports,
     enumerate_supports,
     fit_contrastive_divergence,
     fit_pseudo_likelihood,
@@ -67,6 +68,46 @@ def test_many_supports_give_the_planted_law_back(truth, many):
     assert divergence(law, start, 4) > 0.08
     assert divergence(law, fitted, 4) < 1.6 * expected
     assert divergence(law, chains, 4) < 6 * expected
+
+
+@pytest.mark.parametrize("fit", [fit_pseudo_likelihood, fit_contrastive_divergence])
+def test_networks_of_two_groups_share_what_is_fitted(fit):
+    """Their atoms differ in a known way; the pairs, and what else the atoms are, come back from both."""
+    base, tilt = planted(0, 12), np.random.default_rng(3).normal(0, 1.5, 12)
+    laws, rows = [], []
+    for seed, sign in enumerate((1, -1)):
+        network = PairwiseSupports(base.log_factors_ + sign * tilt, base.log_pair_factors_)
+        laws.append(enumerate_supports(network, 4))
+        rows.append(draw_rows(*laws[-1], 5000, seed=seed))
+    mixed = np.random.default_rng(0).permutation(10_000)
+    rows, groups = np.concatenate(rows)[mixed], np.repeat([0, 1], 5000)[mixed]
+    start = np.full(12, -np.log(12)), np.where(np.isfinite(base.log_pair_factors_), 0.0, -np.inf)
+    offsets = np.stack([tilt, -tilt])
+    options = {} if fit is fit_pseudo_likelihood else {"learning_rate": 0.5, "random_state": 0}
+    one = fit(rows, *start, l2=0.1, **options)[:2]
+    options |= {"groups": groups, "log_group_factors": start[0] + offsets}
+    theta, table, _ = fit(rows, *start, l2=0.1, **options)
+    expected = 66 / (2 * 10_000)
+    for (_, law), offset in zip(laws, offsets, strict=True):
+        found = divergence(law, (theta + offset, table), 4)
+        assert found < (2 if fit is fit_pseudo_likelihood else 8) * expected
+        assert found < divergence(law, one, 4) / 10
+
+
+def test_groups_are_checked(few):
+    model, start = few
+    groups = np.zeros(len(model.supports_), int)
+    for options, message in (
+        ({"groups": groups}, r"log_group_factors must be of shape \(n_groups, 12\), got \(\)"),
+        ({"log_group_factors": start[0][None]}, r"groups must hold one of 0..0 for each of the 200"),
+        ({"groups": groups + 1, "log_group_factors": start[0][None]}, "groups must hold one of 0..0"),
+        (
+            {"groups": groups, "log_group_factors": start[0][None], "validation": model.supports_},
+            "validation is of one network, and groups are given",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit_pseudo_likelihood(model.supports_, *start, **options)
 
 
 def test_penalty_and_structure_help_where_data_are_few(truth, few):
