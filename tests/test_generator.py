@@ -400,3 +400,9 @@ def test_workers_draw_the_same(digits, class_):
     for name in ("images", "labels", "in_training", "groups"):
         np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
     assert (here.codes != there.codes).nnz == 0
+
+
+def test_no_images_are_refused_by_name(digits, per_class):
+    for method in (per_class.encode, per_class.reconstruct, per_class.vary):
+        with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\) .* minimum of 1 is required"):
+            method(digits.images[:0], digits.labels[:0])

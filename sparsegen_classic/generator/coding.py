@@ -48,8 +48,8 @@ class ImageCodes:
         """
         check_is_fitted(self)
         rows: Any = np.asarray(X)
-        options = {"dtype": (np.float32, np.float64), "reset": False, "ensure_min_samples": 0}
-        rows = validate_data(self, rows.reshape(len(rows), -1), **options)
+        rows = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
+        rows = validate_data(self, rows, dtype=(np.float32, np.float64), reset=False)
         model_of = models_of(self.classes_, len(rows), y)
 
         def code(model: int, here: NDArray[np.intp]) -> sparse.csr_array:
