@@ -26,7 +26,7 @@ def show(name, images, dictionary, n):
     generator = SparseImageGenerator.paper(dictionary, random_state=0, n_jobs=-1).fit(images)
     sums = generator.random_combinations(n, random_state=1, clip=False)
     ax = plot_random_combinations(sums, sums.clip(0, 1))
-    ax.set_title(f"{name} - {ax.get_title()}", fontsize=9)
+    ax.set_title(f"{name}, {ax.get_title()}".replace("; ", "\n"), fontsize=8)
 
 
 # %%
