@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ class ImageCodes:
     image_shape_: NDArray[np.intp]
     pixel_range_: NDArray[np.float64]
     n_features_in_: int
+    n_jobs: int | None
     verbose: int
 
     def encode(self, X: ArrayLike, y: ArrayLike | None = None) -> sparse.csr_array:
@@ -53,8 +55,9 @@ class ImageCodes:
         model_of = models_of(self.classes_, len(rows), y)
 
         def code(model: int, here: NDArray[np.intp]) -> sparse.csr_array:
+            dictionary = self._with_own_jobs(self.dictionaries_[model])
             return sparse.csr_array(
-                self.dictionaries_[model].transform((rows[here] - self.means_[model]).astype(rows.dtype))
+                dictionary.transform((rows[here] - self.means_[model]).astype(rows.dtype))
             )
 
         return self._per_model(model_of, code, "codes")
@@ -125,6 +128,10 @@ class ImageCodes:
         if clip:
             np.clip(images, *self.pixel_range_, out=images)
         return images.reshape(len(images), *self.image_shape_)
+
+    def _with_own_jobs(self, part: Any) -> Any:
+        """Return a fitted part with the ``n_jobs`` that the generator has now."""
+        return copy.copy(part).set_params(n_jobs=self.n_jobs) if hasattr(part, "n_jobs") else part
 
     def _progress(self, total: int, verb: str, unit: str) -> tqdm:
         return tqdm(total=total, desc=verb, unit=unit, disable=None if self.verbose and total > 1 else True)

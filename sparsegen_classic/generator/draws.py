@@ -64,15 +64,21 @@ def draw_here(
 
     def draw_sketched(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
         given, network = draw_groups(model, rows), generator.supports_[model]
-        return generator.sketches_[model].sample(network, len(rows), generators_of(rows), **given)
+        return generator._with_own_jobs(generator.sketches_[model]).sample(
+            network, len(rows), generators_of(rows), **given
+        )
 
     def draw_supports(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
         given = draw_groups(model, rows)
-        return generator.supports_[model].sample(len(rows), generators_of(rows), **given)
+        return generator._with_own_jobs(generator.supports_[model]).sample(
+            len(rows), generators_of(rows), **given
+        )
 
     def draw_coefficients(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
         given = in_groups(model, rows)
-        return generator.coefficients_[model].sample(supports[rows], generators_of(rows), **given)
+        return generator._with_own_jobs(generator.coefficients_[model]).sample(
+            supports[rows], generators_of(rows), **given
+        )
 
     if generator.sketches_ is not None:
         supports = codes = generator._per_model(model_of, draw_sketched, "codes", _FEW)

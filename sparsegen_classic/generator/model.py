@@ -320,7 +320,7 @@ class SparseImageGenerator(ImageCodes, BaseEstimator):
 
         def draw(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
             own = [generators[i] for i in rows]
-            return sketches[model].sample_like(self.supports_[model], codes[rows], own)
+            return self._with_own_jobs(sketches[model]).sample_like(self.supports_[model], codes[rows], own)
 
         return self._synthesize(self._per_model(model_of, draw, "variations"), model_of, clip, drawn=True)
 
