@@ -15,8 +15,11 @@ from sparsegen_classic._random import seed_sequence
 from sparsegen_classic._validation import check_integer, check_real
 from sparsegen_classic.generator.defaults import default_n_groups
 from sparsegen_classic.metrics import Evaluation, evaluate
+from sparsegen_classic.sketches import SketchedCodes
 
 __all__ = ["Selection", "select_settings"]
+
+_NOISES = 0.25, 0.6  # of sketches, less and more than by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +79,8 @@ def select_settings(
         Labels, for a model per class.
     grid : mapping of str to sequences, or list of such, default=None
         Values to try, all combinations of each mapping. None tries one group, a third of the default
-        number of groups, as many and twice as many, and leaves out the tone curve, or sketches; if
-        ``supports`` is given, it tries also what is in the Notes.
+        number of groups, as many and twice as many, less and more noise of the sketches, and leaves out the
+        tone curve, or sketches; if ``supports`` is given, it tries also what is in the Notes.
     validation_share : float in (0, 1), default=0.15
         Part of the images that is set aside, of each class alike.
     n_samples : int, default=2000
@@ -103,7 +106,8 @@ def select_settings(
       ``pair_exponent`` 0.4 and 0.8: images of few atoms (small ones, digits), which gain where a group counts
       in single atoms and in pairs as well. The fewer the atoms, the more pairs may count;
     - the default number, ``pair_reference="groups"``, ``pair_exponent`` 0.2 and 0.4: images of many atoms
-      (faces), whose law would fall onto its modes otherwise. How many groups there are matters less here.
+      (faces), whose law would fall onto its modes otherwise. How many groups there are matters less here;
+    - the default number, ``group_smoothing=4``: families that have less in common.
 
     Raises
     ------
@@ -163,17 +167,22 @@ def _default_grids(
         tried = [([1], ["all"], [0.4]), (several, ["all"], [0.4, 0.8]), (middle, ["groups"], [0.2, 0.4])]
         usual = middle or [1], ["all"], [0.4]
     grids = [dict(zip(names, values, strict=True)) for values in tried if values[0]]
-    # each without what the default adds to the paper, if it is there to be left out
-    without = (("tone", "clip", generator.tone), ("sketches", "none", generator.sketches))
-    return grids + [
-        dict(zip(names, usual, strict=True)) | {name: [value]}
-        for name, value, now in without
-        if not (isinstance(now, str) and now == value)
-    ]
+    others: list[tuple[str, Any]] = []
+    if generator.supports is not None and middle:
+        others.append(("supports__group_smoothing", 4.0))
+    if generator.tone != "clip":
+        others.append(("tone", "clip"))
+    if generator.sketches is None:
+        others += [("sketches", SketchedCodes(noise=noise)) for noise in _NOISES]
+    elif not isinstance(generator.sketches, str):
+        others += [("sketches__noise", noise) for noise in _NOISES]
+    if not isinstance(generator.sketches, str):
+        others.append(("sketches", "none"))
+    return grids + [dict(zip(names, usual, strict=True)) | {name: [value]} for name, value in others]
 
 
 def _name(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key.removeprefix('supports__')}={value}" for key, value in sorted(params.items()))
+    return ", ".join(f"{key.split('__')[-1]}={value}" for key, value in sorted(params.items()))
 
 
 def _pseudo_likelihood(

@@ -148,8 +148,8 @@ model_options = together(
     click.option(
         "--select",
         is_flag=True,
-        help="Try groups, pairs, tone and sketches, and take the settings whose draws are nearest to images "
-        "set aside.",
+        help="Try groups, pairs, tone, sketches and their noise, and take the settings whose draws are "
+        "nearest to images set aside.",
     ),
     click.option(
         "--paper",
@@ -170,7 +170,8 @@ def check_model_options(options: dict[str, Any]) -> None:
     if options["support_method"] == "counts":
         _refuse("--support-method counts, the default,", ("l2", "rank"))
     if options["select"]:
-        _refuse("--select", ("n_groups", "pair_exponent", "pair_reference", "tone"))
+        decided = "n_groups", "pair_exponent", "pair_reference", "group_smoothing", "tone", "noise"
+        _refuse("--select", decided)
 
 
 def _refuse(flag: str, fixed: tuple[str, ...], remedy: str = "leave one of them out") -> None:

@@ -401,7 +401,9 @@ def test_select_reports_its_table_and_fits_with_the_winner(tmp_path):
     code, out, err = run(*arguments, "-o", tmp_path / "a.npz", "--json")
     assert code == 0
     assert "pair_exponent=0.2, pair_reference=groups" in err
-    assert "chosen: n_groups=" in err
+    assert "group_smoothing=4.0" in err
+    assert "noise=0.25" in err
+    assert "chosen: " in err
     selected = json.loads(out)["selected"]
     model = load_model(tmp_path / "a.npz")
     assert model.n_groups == selected["n_groups"]
