@@ -8,9 +8,12 @@ import click
 
 from sparsegen_classic.cli._common import computing, together
 
-_SUPPORTS = {"support_method": "method"}  # options whose parameters have another name in Python
-_COEFFICIENTS = {"coefficient_method": "method", "coefficient_scale": "scale"}
-_SKETCHES = {"sketch_components": "n_components"}
+_CALLED = {  # options whose parameters have another name in Python, where each part has its own
+    "support_method": "method",
+    "coefficient_method": "method",
+    "coefficient_scale": "scale",
+    "sketch_components": "n_components",
+}
 _OF_SUPPORTS = (
     *("smoothing", "pair_exponent", "pair_reference", "min_count", "group_smoothing"),
     *("support_method", "l2", "rank"),
@@ -118,7 +121,7 @@ model_options = together(
         "--prior-strength",
         type=float,
         default=1.0,
-        help="Pseudo-observations of the coefficients' prior, without sketches, as all that follows.",
+        help="Pseudo-observations of the coefficients' prior; without sketches, as all up to --group-weight.",
     ),
     click.option(
         "--draw",
@@ -193,22 +196,22 @@ def make_generator(options: dict[str, Any], seed: int) -> Any:
         Trainlets,
     )
 
-    def chosen(names: tuple[str, ...], called: dict[str, str] | None = None) -> dict[str, Any]:
-        return {(called or {}).get(name, name): options[name] for name in names}
+    def chosen(*names: str) -> dict[str, Any]:
+        return {_CALLED.get(name, name): options[name] for name in names}
 
-    sizes = chosen(("n_components", "n_nonzero_coefs", "max_iter", "batch_size"))
+    sizes = chosen("n_components", "n_nonzero_coefs", "max_iter", "batch_size")
     ksvd = options["dictionary"] == "ksvd"
-    dictionary = KSVD(**sizes, **chosen(("update", "online"))) if ksvd else Trainlets(**sizes)
+    dictionary = KSVD(**sizes, **chosen("update", "online")) if ksvd else Trainlets(**sizes)
     shared = {"random_state": seed, "per_class": options["per_class"], **computing(options)}
     if options["paper"]:
         return SparseImageGenerator.paper(dictionary, **shared)
     sketched = options["sketches"]
-    sweeps = {} if options["burn_in"] is None else chosen(("burn_in",))
+    sweeps = {} if options["burn_in"] is None else chosen("burn_in")
     return SparseImageGenerator(
         dictionary,
-        MarkovSupports(**chosen(_OF_SUPPORTS, _SUPPORTS), **({} if sketched else sweeps)),
-        GaussianCoefficients(**chosen(_OF_COEFFICIENTS, _COEFFICIENTS)),
-        sketches=SketchedCodes(**chosen(_OF_SKETCHES, _SKETCHES), **sweeps) if sketched else "none",
-        **chosen(("mean", "tone", "n_groups")),
+        MarkovSupports(**chosen(*_OF_SUPPORTS), **({} if sketched else sweeps)),
+        GaussianCoefficients(**chosen(*_OF_COEFFICIENTS)),
+        sketches=SketchedCodes(**chosen(*_OF_SKETCHES), **sweeps) if sketched else "none",
+        **chosen("mean", "tone", "n_groups"),
         **shared,
     )

@@ -131,7 +131,9 @@ class ImageCodes:
 
     def _with_own_jobs(self, part: Any) -> Any:
         """Return a fitted part with the ``n_jobs`` that the generator has now."""
-        return copy.copy(part).set_params(n_jobs=self.n_jobs) if hasattr(part, "n_jobs") else part
+        if "n_jobs" not in part.get_params(deep=False):
+            return part
+        return copy.copy(part).set_params(n_jobs=self.n_jobs)
 
     def _progress(self, total: int, verb: str, unit: str) -> tqdm:
         return tqdm(total=total, desc=verb, unit=unit, disable=None if self.verbose and total > 1 else True)

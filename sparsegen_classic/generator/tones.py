@@ -64,9 +64,9 @@ def _nearer(
     targets: NDArray[np.floating],
 ) -> tuple[float, NDArray[np.float64]]:
     """Return contrast and curve if they bring images nearer to the targets than clipping does, else that."""
-    clipped = flat_curve(targets.min(), targets.max())
     if distance is None:
         return contrast, curve
+    clipped = flat_curve(targets.min(), targets.max())
     found, plain = apply_tone(contrast * sums + mean, curve), apply_tone(sums + mean, clipped)
     return (contrast, curve) if distance(found) < distance(plain) else (1.0, clipped)
 
