@@ -59,7 +59,6 @@ plot_images(np.concatenate([draws.images[draws.groups == group][:12] for group i
 # %%
 # What the networks have learned, and what they have memorised
 # ------------------------------------------------------------
-# Draws are those of the network alone; the generator's go by way of sketches.
 for params in (selection.best_params, {"n_groups": 1, "supports__pair_exponent": 1.0}):
     half = generator.set_params(**params).fit(digits.images[:1200])
     codes = half.encode(digits.images)

@@ -201,13 +201,13 @@ def _under_the_networks(
         if isinstance(network, MarkovSupports) and all(part.shape[0] for part in codes):
             seen, unseen, own = codes
             report = report_supports(network, seen, unseen, drawn=own)
-            weights = (part[0] for part in (report.training_weights, report.held_out_weights))
             likelihoods = report.training, report.held_out, report.independent_held_out
-            found.append([*likelihoods, *weights, report.drawn_weights[0]])
+            weights = report.training_weights, report.held_out_weights, report.drawn_weights
+            found.append([*likelihoods, *(mean for mean, _ in weights)])
             shares.append(own.shape[0])
     if not found:
         return {}
-    names = [*(f"{of}_likelihood" for of in ("training", "held_out", "independent"))]
+    names = [f"{of}_likelihood" for of in ("training", "held_out", "independent")]
     names += [f"{of}_weight" for of in ("training", "held_out", "drawn")]
     return dict(zip(names, np.average(found, axis=0, weights=shares).tolist(), strict=True))
 

@@ -278,8 +278,13 @@ def _check_generator(model: SparseImageGenerator) -> None:
         if getattr(model, name, None) is not None:
             curves = _array(name, getattr(model, name), (n_models, 2, None))
             _only(curves.size > 0 and (np.diff(curves) >= 0).all(), f"{name} must not fall")
-    if getattr(model, "draw_contrasts_", None) is not None:
-        _array("draw_contrasts_", model.draw_contrasts_, (n_models,), low=0)
+    contrasts = getattr(model, "draw_contrasts_", None)
+    _only(
+        (contrasts is None) == (getattr(model, "draw_curves_", None) is None),
+        "draw_contrasts_ must come with draw_curves_",
+    )
+    if contrasts is not None:
+        _array("draw_contrasts_", contrasts, (n_models,), low=0)
     lists = [model.dictionaries_, model.supports_, model.coefficients_]
     if getattr(model, "sketches_", None) is not None:
         lists.append(model.sketches_)  # type: ignore[arg-type]

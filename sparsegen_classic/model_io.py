@@ -226,6 +226,9 @@ def _completed(model: Any) -> Any:
         model.groups_ = np.zeros(len(model.supports_), np.intp)
         model.log_group_factors_, model.group_shares_ = model.log_factors_[None], np.ones(1)
     if isinstance(model, SparseImageGenerator) and hasattr(model, "means_"):
-        for name in ("tone_curves_", "draw_curves_", "draw_contrasts_", "sketches_"):
+        for name in ("tone_curves_", "draw_curves_", "sketches_"):
             setattr(model, name, getattr(model, name, None))
+        if not hasattr(model, "draw_contrasts_"):
+            curves = model.draw_curves_
+            model.draw_contrasts_ = None if curves is None else np.ones(np.shape(curves)[:1])
     return model

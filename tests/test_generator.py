@@ -5,7 +5,6 @@ from collections import Counter
 import joblib
 import numpy as np
 import pytest
-from scipy import sparse
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsegen_classic import (
@@ -18,8 +17,7 @@ from sparsegen_classic import (
     open_images,
 )
 from sparsegen_classic._codes import states_from_codes
-from sparsegen_classic.generator.tones import fit_tones
-from sparsegen_classic.images import apply_tone, flat_curve
+from sparsegen_classic.images import apply_tone
 from sparsegen_classic.support import enumerate_supports
 
 
@@ -301,17 +299,6 @@ def test_one_group_asked_for_is_one_group_whatever_supports_would_find(digits):
     assert generator.fit(digits.images[:100]).summary()["n_groups"] == [1]
 
 
-def test_tone_gives_reconstructions_the_pixels_of_the_images(digits):
-    generator = SparseImageGenerator(KSVD(30), random_state=0).fit(digits.images[:600])
-    levels = np.linspace(0.02, 0.98, 25)
-    rebuilt = generator.reconstruct(digits.images[:600])
-    bare = generator.reconstruct(digits.images[:600], clip=False).clip(0, 1)
-    wanted = np.quantile(digits.images[:600], levels)
-    assert np.abs(np.quantile(rebuilt, levels) - wanted).max() < 0.07  # a grey level is 1/16
-    assert np.abs(np.quantile(bare, levels) - wanted).max() > 0.08
-    assert ((rebuilt - digits.images[:600]) ** 2).mean() < 0.7 * digits.images[:600].var()
-
-
 def test_atoms_drawn_by_way_of_a_sketch_add_up_to_an_image(digits):
     """What lies outside the range of pixels is energy that no image has."""
     outside = {}
@@ -327,26 +314,6 @@ def test_a_group_for_thirty_images_by_default(digits):
     for k in (5, 20):
         generator = SparseImageGenerator(KSVD(40, n_nonzero_coefs=k, max_iter=1), random_state=0).fit(images)
         assert generator.summary()["n_groups"] == [20]
-
-
-def test_auto_takes_the_tone_that_is_nearer_to_the_images(digits, per_class):
-    flat = flat_curve(0, 1)
-    assert (per_class.draw_contrasts_ > 1).all()
-    assert not any(np.array_equal(curve, flat) for curve in per_class.draw_curves_)
-    images = digits.images[:300].reshape(300, -1).astype(float)
-    mean, codes, parts = images.mean(axis=0), sparse.csr_array(images - images.mean(axis=0)), [Atoms(), 0, 0]
-    clipped = fit_tones("auto", images - mean, codes, parts, mean, 0)
-    np.testing.assert_array_equal(clipped.curve, flat)  # sums that are the images already
-    soft = np.sqrt(images)  # a curve makes them the images again
-    codes = sparse.csr_array(soft - mean)
-    curve = fit_tones("auto", images - mean, codes, parts, mean, 0).curve
-    np.testing.assert_array_equal(curve, fit_tones("match", images - mean, codes, parts, mean, 0).curve)
-    assert np.abs(apply_tone(soft, curve) - images).max() < 0.05
-    assert fit_tones("clip", images - mean, codes, parts, mean, 0).curve is None
-
-
-class Atoms:
-    components_ = np.eye(64)
 
 
 def test_variations_resemble_their_images_and_do_not_depend_on_the_others(digits, per_class):

@@ -21,7 +21,7 @@ from scipy import sparse
 from surroundings import DATA
 
 from sparsegen_classic import KSVD, MarkovSupports, SketchedCodes, SparseImageGenerator, open_images
-from sparsegen_classic.images import contrast_and_curve
+from sparsegen_classic.generator.tones import fit_tones
 from sparsegen_classic.metrics import Judge
 from sparsegen_classic.pursuit import boltzmann_pursuit, prior_factors
 
@@ -72,13 +72,11 @@ def refitted(study, generator, code):
         network = MarkovSupports(pair_exponent=0.4, n_groups=len(old.group_shares_))
         network.fit(codes, groups=old.groups_)
         sketches = SketchedCodes(n_jobs=-1).fit(codes, components=dictionary.components_, groups=old.groups_)
-        some = np.linspace(0, len(rows) - 1, min(len(rows), 1000)).astype(int)
-        sums = sketches.sample_like(network, codes[some], 0) @ dictionary.components_
-        contrast, curve = contrast_and_curve(sums, mean, rows[some] + mean)
+        tones = fit_tones("match", rows, codes, [dictionary, network, None, sketches], mean, 0)
         new.supports_.append(network)
         new.sketches_.append(sketches)
-        contrasts.append(contrast)
-        curves.append(curve)
+        contrasts.append(tones.draw_contrast)
+        curves.append(tones.draw_curve)
     new.draw_contrasts_, new.draw_curves_ = np.array(contrasts), np.stack(curves)
     return new, gains, errors
 
@@ -140,10 +138,9 @@ def with_new_atoms(study, generator, code):
         atoms = np.linalg.solve(gram, codes.T @ rows)
         lengths = np.linalg.norm(atoms, axis=1, keepdims=True)
         fresh = copy.copy(dictionary)
-        fresh.components_ = np.where(
-            lengths > 1e-9, atoms / np.maximum(lengths, 1e-9), dictionary.components_
-        )
-        fresh.components_ = fresh.components_.astype(np.float32)
+        used = lengths > 1e-9
+        atoms = np.where(used, atoms / np.where(used, lengths, 1.0), dictionary.components_)
+        fresh.components_ = atoms.astype(np.float32)
         new.dictionaries_.append(fresh)
     return new
 

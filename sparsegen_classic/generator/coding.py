@@ -115,13 +115,14 @@ class ImageCodes:
     ) -> NDArray[np.float32]:
         """Multiply the codes by their dictionaries, add the means and bring to the range of the pixels."""
         images = np.empty((len(model_of), self.n_features_in_), np.float32)
-        sketched = drawn and self.draw_curves_ is not None
-        curves = self.draw_curves_ if sketched else self.tone_curves_
+        curves, contrasts = self.tone_curves_, None
+        if drawn and self.draw_curves_ is not None:
+            curves, contrasts = self.draw_curves_, self.draw_contrasts_
         for model in np.unique(model_of):
             here = np.flatnonzero(model_of == model)
             sums = codes[here] @ self.dictionaries_[model].components_
-            if clip and sketched and self.draw_contrasts_ is not None:
-                sums *= self.draw_contrasts_[model]
+            if clip and contrasts is not None:
+                sums *= contrasts[model]
             images[here] = sums + self.means_[model]
             if clip and curves is not None:
                 images[here] = apply_tone(images[here], curves[model])

@@ -14,6 +14,7 @@ from sparsegen_classic.support._pairwise import count_pairs
 from sparsegen_classic.support.contrastive import fit_contrastive_divergence
 from sparsegen_classic.support.fitting import Fit, fit_pseudo_likelihood
 
+METHODS = "counts", "pseudo-likelihood", "contrastive-divergence"
 _MOST_ATOMS_COUNTED_TWICE = 16  # of a support, on average, whose groups may count in singles and in pairs
 
 

@@ -18,7 +18,7 @@ from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._random import check_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.support._pairwise import count_pairs, fields, log_weights, pair_factors, to_indices
-from sparsegen_classic.support.estimation import check_counts, counted_pairs, refine
+from sparsegen_classic.support.estimation import METHODS, check_counts, counted_pairs, refine
 from sparsegen_classic.support.gibbs import GibbsSampler
 from sparsegen_classic.support.groups import count_groups, group_supports, most_probable
 from sparsegen_classic.support.likelihood import pseudo_likelihood
@@ -61,8 +61,7 @@ class MarkovSupports(BaseEstimator):
     burn_in : int, default=20
         Gibbs sweeps for each drawn support.
     n_groups : int, default=1
-        Latent groups, learned by EM for a mixture of independent atoms unless ``fit`` is given them. 1 is the
-        paper.
+        Latent groups, by EM for a mixture of independent atoms unless ``fit`` is given them; 1 is the paper.
     group_smoothing : float > 0, default=1.0
         Supports with the average atoms of all that are added to every group.
     method : {"counts", "pseudo-likelihood", "contrastive-divergence"}, default="counts"
@@ -192,7 +191,7 @@ class MarkovSupports(BaseEstimator):
             If a parameter is out of range or if no state, or no training support, is left to model.
         """
         min_count = check_integer("min_count", self.min_count, 1)
-        check_choice("method", self.method, ("counts", "pseudo-likelihood", "contrastive-divergence"))
+        check_choice("method", self.method, METHODS)
         states = supports_from_codes(validate_data(self, X, accept_sparse="csr"))
         counts = count_groups(states, np.zeros(len(states), np.intp), 1, 2 * self.n_features_in_)[0]
         kept = np.flatnonzero(counts >= min_count)
@@ -209,9 +208,9 @@ class MarkovSupports(BaseEstimator):
         self.groups_, self.group_shares_, self.log_group_factors_ = group_supports(self, groups, complete)
         self.log_pair_factors_ = counted_pairs(self, sizes, complete)
         if self.method != "counts":
-            of_groups = self.log_group_factors_ - self.log_factors_
+            offsets = self.log_group_factors_ - self.log_factors_  # kept by every group
             self.log_factors_, self.log_pair_factors_, _ = refine(self)
-            self.log_group_factors_ = of_groups + self.log_factors_
+            self.log_group_factors_ = offsets + self.log_factors_
         return self
 
     def log_weights(self, X: Any, *, group: int | None = None) -> NDArray[np.float64]:
