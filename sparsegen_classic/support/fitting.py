@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 
 from sparsegen_classic._validation import check_choice, check_integer, check_real
-from sparsegen_classic.support.likelihood import check_rows, gradient_sums, pseudo_likelihood
+from sparsegen_classic.support.likelihood import (
+    check_group_rows,
+    check_rows,
+    gradient_sums,
+    pseudo_likelihood,
+)
 
 Fit = tuple[NDArray[np.float64], NDArray[np.float64], dict[str, NDArray[np.float64]]]
 
@@ -238,21 +243,17 @@ def in_groups(
     """Return an order of ``n`` supports by group, the groups in it, and what each adds to theta."""
     if groups is None and log_group_factors is None:
         return np.arange(n), np.zeros(n, np.intp), np.zeros((1, len(log_factors)))
-    groups, tables = np.asarray(groups), np.asarray(log_group_factors, np.float64)
+    tables = np.asarray(log_group_factors, np.float64)
     if tables.ndim != 2 or tables.shape[1] != len(log_factors):
         raise ValueError(
             f"log_group_factors must be of shape (n_groups, {len(log_factors)}), got {tables.shape}; give it "
             "and groups together"
         )
-    if groups.shape != (n,) or groups.dtype.kind not in "iu" or not np.isin(groups, range(len(tables))).all():
-        raise ValueError(
-            f"groups must hold one of 0..{len(tables) - 1} for each of the {n} supports, got shape "
-            f"{groups.shape} of {groups.dtype}"
-        )
+    groups = check_group_rows(groups, n, len(tables))
     order = np.argsort(groups, kind="stable")
     offsets = np.zeros_like(tables)
     np.subtract(tables, log_factors, out=offsets, where=np.isfinite(log_factors))
-    return order, groups[order].astype(np.intp), offsets
+    return order, groups[order], offsets
 
 
 def possible_rows(supports: Any, theta: Any, table: Any, n_jobs: int | None) -> NDArray[np.int32]:

@@ -22,6 +22,7 @@ def pseudo_likelihood(
     log_factors: NDArray[np.float64],
     log_pair_factors: NDArray[np.float64],
     n_jobs: int | None = None,
+    groups: NDArray[np.integer] | None = None,
 ) -> NDArray[np.float64]:
     """Return the mean over the atoms of each support of log P(atom | rest of the support), in nats.
 
@@ -34,12 +35,14 @@ def pseudo_likelihood(
     supports : ndarray of shape (n, k_max), integer
         Rows of indices into the states of the model (not states), distinct, padded with -1 at the end; an
         index equal to n_states stands for a state that the model does not have.
-    log_factors : ndarray of shape (n_states,)
-        theta.
+    log_factors : ndarray of shape (n_states,) or (n_groups, n_states)
+        theta, or that of each group.
     log_pair_factors : ndarray of shape (n_states, n_states)
         Theta, symmetric, -inf for impossible pairs and on the diagonal.
     n_jobs : int, default=None
         Threads, as in joblib. The result does not depend on it.
+    groups : ndarray of shape (n,), integer, default=None
+        Group of each support, if theta is that of groups.
 
     Returns
     -------
@@ -58,19 +61,23 @@ def pseudo_likelihood(
     >>> np.exp(pseudo_likelihood(np.array([[0, 1]]), np.log([0.5, 0.25, 0.25]), pairs)).round(4).tolist()
     [0.5774]
     """
-    supports = check_rows(supports, len(log_factors))
-    sizes = (supports >= 0).sum(axis=1)
-    values = np.zeros(len(supports))
-    seen = (supports < len(log_factors)).all(axis=1)
-    known, known_sizes, sums = supports[seen], sizes[seen], np.zeros(int(seen.sum()))
-    theta, table = factors(log_factors, log_pair_factors)
+    thetas, table = factors(np.atleast_2d(log_factors), log_pair_factors)
+    supports = check_rows(supports, len(table))
+    if groups is None:
+        groups = np.zeros(len(supports), np.intp)
+    groups = check_group_rows(groups, len(supports), len(thetas))
+    seen = np.flatnonzero((supports < len(table)).all(axis=1))
+    seen = seen[np.argsort(groups[seen], kind="stable")]
+    known, in_order, sums = supports[seen], groups[seen], np.zeros(len(seen))
+    sizes = (known >= 0).sum(axis=1)
 
     def work(block: slice) -> None:
-        pseudo_likelihoods(theta, table, known[block], known_sizes[block], sums[block])
+        for group, own in runs_of(in_order, block):
+            pseudo_likelihoods(thetas[group], table, known[own], sizes[own], sums[own])
 
     for_blocks(work, len(known), _BLOCK, n_jobs)
-    values[seen] = sums / np.maximum(known_sizes, 1)
-    values[~seen] = -np.inf
+    values = np.full(len(supports), -np.inf)
+    values[seen] = sums / np.maximum(sizes, 1)
     return values
 
 
@@ -112,6 +119,17 @@ def runs_of(groups: NDArray[np.intp], block: slice) -> Iterator[tuple[int, slice
     edges = np.flatnonzero(np.diff(groups[block])) + block.start + 1
     for start, stop in pairwise([block.start, *edges.tolist(), min(block.stop, len(groups))]):
         yield int(groups[start]), slice(start, stop)
+
+
+def check_group_rows(groups: Any, n: int, n_groups: int) -> NDArray[np.intp]:
+    """Return the group of each of ``n`` supports, or raise an error that says what is wrong."""
+    groups = np.asarray(groups)
+    if groups.shape != (n,) or groups.dtype.kind not in "iu" or not np.isin(groups, range(n_groups)).all():
+        raise ValueError(
+            f"groups must hold one of 0..{n_groups - 1} for each of the {n} supports, got shape "
+            f"{groups.shape} of {groups.dtype}"
+        )
+    return groups.astype(np.intp)
 
 
 def check_rows(supports: Any, n_states: int, name: str = "supports") -> NDArray[np.int32]:

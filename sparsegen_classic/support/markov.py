@@ -355,13 +355,8 @@ class MarkovSupports(BaseEstimator):
             for a support that is impossible or has a state that is not in the model.
         """
         indices = self._indices(X)
-        group_of = self._most_probable(indices)
-        values = np.empty(len(indices))
-        for group in np.unique(group_of):
-            here = group_of == group
-            theta = self.log_group_factors_[group]
-            values[here] = pseudo_likelihood(indices[here], theta, self.log_pair_factors_, self.n_jobs)
-        return values
+        given = self.log_group_factors_, self.log_pair_factors_, self.n_jobs
+        return pseudo_likelihood(indices, *given, groups=self._most_probable(indices))
 
     def most_probable_groups(self, X: Any) -> NDArray[np.intp]:
         """Return for each row of codes the group in which independent atoms make its support most probable.

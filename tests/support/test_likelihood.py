@@ -140,3 +140,19 @@ def test_published_law_of_two_atoms():
 def test_bad_rows(rows, message):
     with pytest.raises(ValueError, match=message):
         pseudo_likelihood(rows, np.zeros(3), np.zeros((3, 3)))
+
+
+def test_groups_at_once_are_the_groups_one_by_one():
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.permutation(9)[:3] for _ in range(200)])
+    rows[rng.random(200) < 0.1, 1] = 8  # not in the model
+    table = rng.normal(size=(8, 8))
+    table = np.where(np.eye(8, dtype=bool), -np.inf, table + table.T)
+    thetas, groups = rng.normal(size=(5, 8)), rng.integers(5, size=200)
+    together = pseudo_likelihood(rows, thetas, table, groups=groups)
+    for group in range(5):
+        own = groups == group
+        np.testing.assert_array_equal(together[own], pseudo_likelihood(rows[own], thetas[group], table))
+    assert np.isneginf(together[(rows == 8).any(axis=1)]).all()
+    with pytest.raises(ValueError, match="groups must hold one of 0..4 for each of the 200 supports"):
+        pseudo_likelihood(rows, thetas, table, groups=groups + 1)
