@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsegen_classic import KSVD, MarkovSupports, SparseImageGenerator, open_images, select_settings
 from sparsegen_classic.plots import plot_images
-from sparsegen_classic.support import report_supports
+from sparsegen_classic.support import enumerate_supports, report_supports
 
 digits = open_images("digits")
 
@@ -64,4 +64,28 @@ for params in (selection.best_params, {"n_groups": 1, "supports__pair_exponent":
     codes = half.encode(digits.images)
     print(params)
     print(report_supports(half.supports_[0], codes[:1200], codes[1200:]))
+
+# %%
+# Pairs of a group's own
+# ----------------------
+# Groups may differ in what goes together, not in what they use. Here both use four atoms alike, one by 0 with
+# 1 and 2 with 3, the other by 0 with 2 and 1 with 3. Shared pair factors say of neither what it does; factors
+# of its own, shrunk to the shared ones, do. The fewer supports a group has, the more they should be shrunk.
+rng = np.random.default_rng(0)
+group = rng.integers(2, size=200)
+pairs = np.array([[[0, 1], [2, 3]], [[0, 2], [1, 3]]])[group, rng.integers(2, size=200)]
+planted = np.zeros((200, 4))
+np.put_along_axis(planted, pairs, 1.0, axis=1)
+fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
+for index, ax in enumerate(axes):
+    for shift, smoothing in enumerate((None, 100.0, 1.0)):
+        networks = MarkovSupports(n_groups=2, group_pair_smoothing=smoothing).fit(planted, groups=group)
+        states, law = enumerate_supports(networks.network(index), 2)
+        ax.bar(np.arange(len(law)) + 0.25 * shift, law, 0.25, label=f"group_pair_smoothing={smoothing}")
+    real = [(planted[group == index][:, pair] != 0).all(axis=1).mean() for pair in states]
+    ax.plot(np.arange(len(law)) + 0.25, real, "k_", markersize=24, label="training supports")
+    ax.set(title=f"group {index}", xlabel="support", xticks=np.arange(len(law)) + 0.25)
+    ax.set_xticklabels([f"{a}, {b}" for a, b in states])
+axes[0].set_ylabel("probability")
+axes[0].legend(fontsize="small")
 plt.show()

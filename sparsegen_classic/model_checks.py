@@ -27,6 +27,7 @@ from sparsegen_classic.pursuit.coder import PURSUITS
 from sparsegen_classic.pursuit.omp import check_components, check_sparsity
 from sparsegen_classic.sketches import SketchedCodes
 from sparsegen_classic.support import MarkovSupports
+from sparsegen_classic.support.estimation import check_group_pairs
 
 _LARGEST = 1e100  # of any number: its square is one
 _NOT_FITTED = {"_sklearn_output_config"}  # of set_output
@@ -183,6 +184,7 @@ def _check_supports(model: MarkovSupports) -> None:
         _only(len(shares) > 0, "group_shares_ must hold a group")
         _array("log_group_factors_", model.log_group_factors_, (len(shares), n))
         _array("groups_", model.groups_, (len(supports),), "i", 0, len(shares) - 1)
+        check_group_pairs(model)
 
 
 def _holds_by_blocks(rule: Callable[..., bool], rows: NDArray[Any], *given: Any) -> bool:

@@ -20,6 +20,7 @@ from sparsegen_classic.sketches import SketchedCodes
 __all__ = ["Selection", "select_settings"]
 
 _NOISES = 0.25, 0.6  # of sketches, less and more than by default
+_SMOOTHINGS = 0.05, 5.0  # of pairs, likewise
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,9 @@ def select_settings(
       in single atoms and in pairs as well. The fewer the atoms, the more pairs may count;
     - the default number, ``pair_reference="groups"``, ``pair_exponent`` 0.2 and 0.4: images of many atoms
       (faces), whose law would fall onto its modes otherwise. How many groups there are matters less here;
-    - the default number, ``group_smoothing=4``: families that have less in common.
+    - the default number, ``group_smoothing=4``: families that have less in common;
+    - likewise, ``group_pair_smoothing=1``: families that differ in what goes together;
+    - likewise, ``smoothing`` 0.05 and 5: pairs that can be trusted more, or less.
 
     Raises
     ------
@@ -168,8 +171,10 @@ def _default_grids(
         usual = middle or [1], ["all"], [0.4]
     grids = [dict(zip(names, values, strict=True)) for values in tried if values[0]]
     others: list[tuple[str, Any]] = []
-    if generator.supports is not None and middle:
-        others.append(("supports__group_smoothing", 4.0))
+    if generator.supports is not None:
+        if middle:
+            others += [("supports__group_smoothing", 4.0), ("supports__group_pair_smoothing", 1.0)]
+        others += [("supports__smoothing", smoothing) for smoothing in _SMOOTHINGS]
     if generator.tone != "clip":
         others.append(("tone", "clip"))
     if generator.sketches is None:

@@ -94,8 +94,9 @@ def test_the_default_grid_of_networks(digits, n, expected):
     usual = [params for params in selection.candidates.values() if set(names) == set(params)]
     assert sorted(" ".join(str(params[name]) for name in names) for params in usual) == expected
     added = [set(params) - set(names) for params in selection.candidates.values() if params not in usual]
-    smoothing = [{"supports__group_smoothing"}] if n > 40 else []  # there are groups
-    assert added == [*smoothing, {"tone"}, {"sketches"}, {"sketches"}, {"sketches"}]
+    of_groups = ["group_smoothing", "group_pair_smoothing"] if n > 40 else []  # there are groups
+    networks = [{f"supports__{name}"} for name in (*of_groups, "smoothing", "smoothing")]
+    assert added == [*networks, {"tone"}, {"sketches"}, {"sketches"}, {"sketches"}]
     generator.set_params(**selection.best_params).fit(few)
     assert generator.supports_[0].get_params()["pair_reference"] == selection.best_params[names[1]]
 

@@ -16,7 +16,7 @@ _CALLED = {  # options whose parameters have another name in Python, where each 
 }
 _OF_SUPPORTS = (
     *("smoothing", "pair_exponent", "pair_reference", "min_count", "group_smoothing"),
-    *("support_method", "l2", "rank"),
+    *("group_pair_smoothing", "support_method", "l2", "rank"),
 )
 _OF_COEFFICIENTS = (
     *("prior_strength", "draw", "coefficient_method", "coefficient_scale", "min_overlap", "overlap_power"),
@@ -84,6 +84,11 @@ model_options = together(
     click.option("--min-count", type=int, default=1, help="Leave out atoms used by fewer images."),
     click.option(
         "--group-smoothing", type=float, default=1.0, help="Average images that are added to every group."
+    ),
+    click.option(
+        "--group-pair-smoothing",
+        type=float,
+        help="Give groups pair factors of their own, shrunk to the shared ones by so many expected uses.",
     ),
     click.option(
         "--support-method",
@@ -173,8 +178,8 @@ def check_model_options(options: dict[str, Any]) -> None:
     if options["support_method"] == "counts":
         _refuse("--support-method counts, the default,", ("l2", "rank"))
     if options["select"]:
-        decided = "n_groups", "pair_exponent", "pair_reference", "group_smoothing", "tone", "noise"
-        _refuse("--select", decided)
+        tried = "smoothing", "pair_exponent", "pair_reference", "group_smoothing", "group_pair_smoothing"
+        _refuse("--select", ("n_groups", *tried, "tone", "noise"))
 
 
 def _refuse(flag: str, fixed: tuple[str, ...], remedy: str = "leave one of them out") -> None:

@@ -310,25 +310,33 @@ class SketchedCodes(BaseEstimator):
         atoms = states % self.n_features_in_
         signs = np.where(states < self.n_features_in_, 1.0, -1.0)
         means, variances = self.state_means_[states], self.state_variances_[states]
-        table = np.ascontiguousarray(network.log_pair_factors_)
         flips = self.burn_in * supports.shape[1]
         coefficients[:] = np.where(supports < 0, 0.0, means[supports])
         with single_threaded_blas():
             gram = self.atoms_ @ self.atoms_.T
 
-        def run(block: slice) -> None:
-            own = generators[block]
+        if network.has_group_pairs:
+            parts = [np.flatnonzero(group_of == group) for group in np.unique(group_of)]
+        else:
+            parts = np.split(np.arange(len(supports)), np.arange(_BLOCK, len(supports), _BLOCK))
+
+        def run(part: slice) -> None:
+            rows = parts[part.start]
+            own = [generators[i] for i in rows.tolist()]
+            table = network.network(group_of[rows[0]]).log_pair_factors_
             # one by one: a product of all would round by how many there are
-            correlations = np.stack([self.atoms_ @ sketch for sketch in sketches[block]])
+            correlations = np.stack([self.atoms_ @ sketch for sketch in sketches[rows]])
             uniforms = np.stack([generator.random(flips) for generator in own])
             normals = np.stack([generator.standard_normal(flips) for generator in own])
+            drawn, values = supports[rows], coefficients[rows]
             run_sketched_chains(
-                correlations, gram, atoms, signs,
-                network.log_group_factors_[group_of[block]], table, means, variances, self.noise_variance_,
-                supports[block], sizes[block], coefficients[block], uniforms, normals,
+                correlations, gram, atoms, signs, network.log_group_factors_[group_of[rows]],
+                np.ascontiguousarray(table), means, variances, self.noise_variance_,
+                drawn, sizes[rows], values, uniforms, normals,
             )  # fmt: skip
+            supports[rows], coefficients[rows] = drawn, values
 
-        for_blocks(run, len(supports), _BLOCK, self.n_jobs)
+        for_blocks(run, len(parts), 1, self.n_jobs)
 
     def _check_network(self, network: Any) -> None:
         check_is_fitted(network)

@@ -10,7 +10,7 @@ from scipy.special import xlogy
 
 from sparsegen_classic._parallel import single_threaded_blas
 from sparsegen_classic._validation import check_choice, check_real
-from sparsegen_classic.support._pairwise import count_pairs
+from sparsegen_classic.support._pairwise import count_pairs, to_indices
 from sparsegen_classic.support.contrastive import fit_contrastive_divergence
 from sparsegen_classic.support.fitting import Fit, fit_pseudo_likelihood
 
@@ -76,6 +76,34 @@ def log_ratios(
     np.divide(ratio, expected, out=ratio, where=expected > 0)
     ratio[expected == 0] = 0.0
     return xlogy(exponent, ratio, out=ratio)
+
+
+def check_group_pairs(model: Any) -> bool:
+    """Return whether groups have pair factors of their own; check how they are smoothed."""
+    if model.group_pair_smoothing is not None:
+        check_real("group_pair_smoothing", model.group_pair_smoothing, 1e-9)
+    return model.group_pair_smoothing is not None and len(model.group_shares_) > 1 and model.pair_exponent > 0
+
+
+def table_of_group(model: Any, supports: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the pair factors of a group with these supports, shrunk to the shared ones.
+
+    Joint uses are Poisson of mean e_ml rho_ml, where e_ml are those expected of atoms that are independent in
+    the group. rho_ml is Gamma with the shared ratio for its mean, as if that had been seen in
+    ``group_pair_smoothing`` expected joint uses. Where the group does not use both atoms of a pair, none are
+    expected, and nothing changes.
+    """
+    used = np.unique(supports[supports >= 0])
+    counts = count_pairs(to_indices(supports, used), len(used))
+    uses, sizes = np.diag(counts), (supports >= 0).sum(axis=1)
+    expected = expected_pairs((uses / uses.sum())[None], np.array([sizes @ (sizes - 1)]))
+    own, prior, exponent = np.ix_(used, used), model.group_pair_smoothing, model.pair_exponent
+    shared, table = model.log_pair_factors_[own], model.log_pair_factors_.copy()
+    with np.errstate(divide="ignore"):
+        evidence = np.where(np.isneginf(shared), -np.inf, np.log(counts))
+    log_rho = np.logaddexp(evidence, np.log(prior) + shared / exponent) - np.log(expected + prior)
+    table[own] = exponent * log_rho
+    return table
 
 
 def refine(model: Any) -> Fit:

@@ -33,6 +33,7 @@ def fit_pseudo_likelihood(
     n_jobs: int | None = None,
     groups: NDArray[np.integer] | None = None,
     log_group_factors: NDArray[np.float64] | None = None,
+    validation_groups: NDArray[np.integer] | None = None,
 ) -> Fit:
     """Fit the factors by maximum pseudo-likelihood, from given ones on.
 
@@ -70,6 +71,8 @@ def fit_pseudo_likelihood(
         Latent group of each support, if there are several networks.
     log_group_factors : ndarray of shape (n_groups, n_states), default=None
         Their theta to start from. All are moved alike, by what ``log_factors`` is moved; pairs are shared.
+    validation_groups : ndarray of shape (n_validation,), integer, default=None
+        Group of each of ``validation``, if there are several networks.
 
     Returns
     -------
@@ -105,14 +108,8 @@ def fit_pseudo_likelihood(
     rows = possible_rows(supports, log_factors, log_pair_factors, n_jobs)
     order, in_order, offsets = in_groups(len(rows), log_factors, groups, log_group_factors)
     held_out = None
-    if validation is not None and groups is not None:
-        raise ValueError("validation is of one network, and groups are given; leave one of them out")
     if validation is not None:
-        held_out = check_rows(validation, n_states, "validation")
-        values = pseudo_likelihood(held_out, log_factors, log_pair_factors, n_jobs)
-        held_out = held_out[np.isfinite(values) & (held_out >= 0).any(axis=1)]
-        if len(held_out) == 0:
-            raise ValueError("validation must hold a support that the start makes possible; got none")
+        held_out = _held_out(validation, validation_groups, offsets + log_factors, log_pair_factors, n_jobs)
     start = log_factors, log_pair_factors
     problem = _PseudoLikelihood(rows[order], in_order, offsets, *start, l2, towards, n_jobs)
     if rank is not None:
@@ -214,7 +211,9 @@ def _climb(problem: Any, held_out: Any, patience: int, max_iter: int) -> Fit:
         theta, table = full.unpack(problem.vector(x))
         step = [-value, full.penalty(problem.vector(x)) - value]
         if held_out is not None:
-            step.append(_mean_of_atoms(held_out, theta, table, full.n_jobs))
+            rows, groups = held_out
+            values = pseudo_likelihood(rows, full.offsets + theta, table, full.n_jobs, groups)
+            step.append(float(np.average(values, weights=(rows >= 0).sum(axis=1))))  # all atoms alike
         steps.append(tuple(step))
         if held_out is None or step[2] > best[0]:
             best[:] = [step[-1], (theta, table), len(steps)]
@@ -232,9 +231,22 @@ def _climb(problem: Any, held_out: Any, patience: int, max_iter: int) -> Fit:
     return *best[1], history
 
 
-def _mean_of_atoms(rows: Any, theta: Any, table: Any, n_jobs: int | None) -> float:
-    """Return the mean over all atoms of all rows of log P(atom | rest)."""
-    return float(np.average(pseudo_likelihood(rows, theta, table, n_jobs), weights=(rows >= 0).sum(axis=1)))
+def _held_out(
+    validation: Any, groups: Any, thetas: NDArray[np.float64], table: NDArray[np.float64], n_jobs: int | None
+) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Return the validation rows that the start makes possible, and the group of each."""
+    rows = check_rows(validation, len(table), "validation")
+    if groups is None and len(thetas) > 1:
+        raise ValueError(
+            "validation_groups must be given where groups are, got None; say whose rows they are"
+        )
+    groups = np.zeros(len(rows), np.intp) if groups is None else groups
+    groups = check_group_rows(groups, len(rows), len(thetas), "validation_groups")
+    values = pseudo_likelihood(rows, thetas, table, n_jobs, groups)
+    possible = np.isfinite(values) & (rows >= 0).any(axis=1)
+    if not possible.any():
+        raise ValueError("validation must hold a support that the start makes possible; got none")
+    return rows[possible], groups[possible]
 
 
 def in_groups(

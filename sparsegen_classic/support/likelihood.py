@@ -121,12 +121,12 @@ def runs_of(groups: NDArray[np.intp], block: slice) -> Iterator[tuple[int, slice
         yield int(groups[start]), slice(start, stop)
 
 
-def check_group_rows(groups: Any, n: int, n_groups: int) -> NDArray[np.intp]:
+def check_group_rows(groups: Any, n: int, n_groups: int, name: str = "groups") -> NDArray[np.intp]:
     """Return the group of each of ``n`` supports, or raise an error that says what is wrong."""
     groups = np.asarray(groups)
     if groups.shape != (n,) or groups.dtype.kind not in "iu" or not np.isin(groups, range(n_groups)).all():
         raise ValueError(
-            f"groups must hold one of 0..{n_groups - 1} for each of the {n} supports, got shape "
+            f"{name} must hold one of 0..{n_groups - 1} for each of the {n} supports, got shape "
             f"{groups.shape} of {groups.dtype}"
         )
     return groups.astype(np.intp)

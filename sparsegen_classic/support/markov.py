@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
@@ -18,14 +16,21 @@ from sparsegen_classic._parallel import for_blocks
 from sparsegen_classic._random import check_generators
 from sparsegen_classic._validation import check_choice, check_integer
 from sparsegen_classic.support._pairwise import count_pairs, fields, log_weights, pair_factors, to_indices
-from sparsegen_classic.support.estimation import METHODS, check_counts, counted_pairs, refine
+from sparsegen_classic.support.estimation import (
+    METHODS,
+    check_counts,
+    check_group_pairs,
+    counted_pairs,
+    refine,
+)
 from sparsegen_classic.support.gibbs import GibbsSampler
-from sparsegen_classic.support.groups import count_groups, group_supports, most_probable
+from sparsegen_classic.support.groups import count_groups, group_supports
 from sparsegen_classic.support.likelihood import pseudo_likelihood
+from sparsegen_classic.support.mixture import GroupedNetworks
 from sparsegen_classic.support.novelty import matching_rows
 
 
-class MarkovSupports(BaseEstimator):
+class MarkovSupports(GroupedNetworks, BaseEstimator):
     """Probability of a support as a product of factors over its atoms and over its pairs of atoms.
 
     For a support ``a``, a set of states of the doubled dictionary,
@@ -39,10 +44,11 @@ class MarkovSupports(BaseEstimator):
     size; how often each size occurs is kept as ``size_counts_``.
 
     With ``n_groups`` > 1 it is a mixture of such networks: every latent group has factors of single atoms of
-    its own, shrunk to those of all supports, and the pairs are shared. One network over a whole class of
-    images cannot be certain of anything but pairs; a group is a family of similar images. What such images
-    have in common makes pairs of atoms frequent as well. ``pair_reference`` says whether the pair factors
-    repeat it, or hold only what atoms have to do with each other within a group.
+    its own, shrunk to those of all supports, and the pairs are shared unless ``group_pair_smoothing`` says
+    otherwise. One network over a whole class of images cannot be certain of anything but pairs; a group is a
+    family of similar images. What such images have in common makes pairs of atoms frequent as well.
+    ``pair_reference`` says whether the pair factors repeat it, or hold only what atoms have to do with each
+    other within a group.
 
     Parameters
     ----------
@@ -64,6 +70,10 @@ class MarkovSupports(BaseEstimator):
         Latent groups, by EM for a mixture of independent atoms unless ``fit`` is given them; 1 is the paper.
     group_smoothing : float > 0, default=1.0
         Supports with the average atoms of all that are added to every group.
+    group_pair_smoothing : float > 0, default=None
+        Gives every group pair factors of its own, shrunk to the shared ones as if those had been seen in so
+        many expected joint uses: near 0 they are eq. (2) of the group alone, if very large the shared ones.
+        None shares the pairs. See Notes.
     method : {"counts", "pseudo-likelihood", "contrastive-divergence"}, default="counts"
         "counts" is eq. (2); the others start there and go on with :func:`fit_pseudo_likelihood` or
         :func:`fit_contrastive_divergence`. Networks of several groups share what these change.
@@ -108,6 +118,10 @@ class MarkovSupports(BaseEstimator):
     over the ordered variables of all supports this is the ratio above without smoothing. With
     two atoms a support it reproduces the law of the data exactly.
 
+    Pair factors of groups are made from ``supports_`` when they are needed, so that nothing has to be kept
+    for them. A group has few supports: on MNIST draws are as good as with shared pairs, and take three times
+    as long.
+
     With pairs counted against all supports, what belongs to a group counts in its single factors and again
     in each of k (k - 1) / 2 pairs. Without sketches, few atoms make clearer samples then (MNIST, k = 12:
     Frechet distance 4 instead of 12); many fall onto the modes of the law (faces, k = 28: 40 instead of 4).
@@ -145,6 +159,7 @@ class MarkovSupports(BaseEstimator):
         burn_in: int = 20,
         n_groups: int = 1,
         group_smoothing: float = 1.0,
+        group_pair_smoothing: float | None = None,
         method: str = "counts",
         l2: float = 1.0,
         rank: int | None = None,
@@ -158,6 +173,7 @@ class MarkovSupports(BaseEstimator):
         self.burn_in = burn_in
         self.n_groups = n_groups
         self.group_smoothing = group_smoothing
+        self.group_pair_smoothing = group_pair_smoothing
         self.method = method
         self.l2 = l2
         self.rank = rank
@@ -206,6 +222,7 @@ class MarkovSupports(BaseEstimator):
         self.supports_ = np.ascontiguousarray(indices[complete, : sizes[complete].max()])
         self.size_counts_ = np.bincount(sizes[complete])
         self.groups_, self.group_shares_, self.log_group_factors_ = group_supports(self, groups, complete)
+        check_group_pairs(self)
         self.log_pair_factors_ = counted_pairs(self, sizes, complete)
         if self.method != "counts":
             offsets = self.log_group_factors_ - self.log_factors_  # kept by every group
@@ -256,29 +273,6 @@ class MarkovSupports(BaseEstimator):
         probabilities[np.ix_(possible, self.states_)] = softmax(log_conditional[possible], axis=1)
         return probabilities
 
-    def draw_groups(self, generators: Sequence[np.random.Generator]) -> NDArray[np.intp]:
-        """Draw a group by each generator, as often as in training; with one group nothing is drawn."""
-        check_is_fitted(self)
-        if len(self.group_shares_) == 1:
-            return np.zeros(len(generators), np.intp)
-        edges = np.cumsum(self.group_shares_)[:-1]
-        return np.array([np.searchsorted(edges, g.random(), side="right") for g in generators], np.intp)
-
-    def choose_groups(
-        self, generators: Sequence[np.random.Generator], groups: ArrayLike | None = None
-    ) -> NDArray[np.intp]:
-        """Return the ``groups`` of samples, checked to be one for each generator; None draws them."""
-        if groups is None:
-            return self.draw_groups(generators)
-        check_is_fitted(self)
-        group_of, n_groups = np.asarray(groups), len(self.group_shares_)
-        if group_of.shape != (len(generators),) or not np.isin(group_of, range(n_groups)).all():
-            raise ValueError(
-                f"groups must be in 0..{n_groups - 1}, one for each of the {len(generators)} samples, "
-                f"got {groups!r}"
-            )
-        return group_of.astype(np.intp)
-
     def sample(
         self,
         n_samples: int = 1,
@@ -314,7 +308,8 @@ class MarkovSupports(BaseEstimator):
         if size is not None:
             width = check_integer("size", size, 0, len(self.states_), "a support holds each state once")
         states = np.full((len(generators), width), -1, np.int32)
-        table, present = pair_factors(self.log_pair_factors_), np.unique(group_of)
+        present = np.unique(group_of)
+        table = None if self.has_group_pairs else pair_factors(self.log_pair_factors_)
 
         def work(block: slice) -> None:
             group = present[block.start]
@@ -327,18 +322,6 @@ class MarkovSupports(BaseEstimator):
 
         for_blocks(work, len(present), 1, self.n_jobs)
         return codes_from_states(states, None, self.n_features_in_)
-
-    def network(self, group: int = 0) -> SimpleNamespace:
-        """Return the pairwise network of one group, as :class:`GibbsSampler` and the exact methods take it.
-
-        With one group the estimator itself serves them as well.
-        """
-        return SimpleNamespace(
-            states_=self.states_,
-            log_factors_=self.log_group_factors_[group],
-            log_pair_factors_=self.log_pair_factors_,
-            supports_=self.supports_[self.groups_ == group],
-        )
 
     def pseudo_log_likelihood(self, X: Any) -> NDArray[np.float64]:
         """Return the mean over the atoms of each support of log P(atom | rest), in nats.
@@ -355,22 +338,16 @@ class MarkovSupports(BaseEstimator):
             for a support that is impossible or has a state that is not in the model.
         """
         indices = self._indices(X)
-        given = self.log_group_factors_, self.log_pair_factors_, self.n_jobs
-        return pseudo_likelihood(indices, *given, groups=self._most_probable(indices))
-
-    def most_probable_groups(self, X: Any) -> NDArray[np.intp]:
-        """Return for each row of codes the group in which independent atoms make its support most probable.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_components)
-            Signed codes. States that are not in the model do not count.
-
-        Returns
-        -------
-        groups : ndarray of shape (n_samples,)
-        """
-        return self._most_probable(self._indices(X))
+        groups = self._most_probable(indices)
+        if not self.has_group_pairs:
+            given = self.log_group_factors_, self.log_pair_factors_, self.n_jobs
+            return pseudo_likelihood(indices, *given, groups=groups)
+        values = np.empty(len(indices))
+        for group in np.unique(groups):
+            own, law = groups == group, self.network(group)
+            factors = law.log_factors_, law.log_pair_factors_, self.n_jobs
+            values[own] = pseudo_likelihood(indices[own], *factors)
+        return values
 
     def in_training(self, X: Any) -> NDArray[np.bool_]:
         """Say for each row of codes whether its support equals a training support.
@@ -385,9 +362,6 @@ class MarkovSupports(BaseEstimator):
         matches : ndarray of shape (n_samples,), bool
         """
         return matching_rows(self._indices(X), self.supports_)
-
-    def _most_probable(self, indices: NDArray[np.int32]) -> NDArray[np.intp]:
-        return most_probable(indices, self.log_group_factors_, self.group_shares_, self.n_jobs)
 
     def _indices(self, X: Any) -> NDArray[np.int32]:
         check_is_fitted(self)

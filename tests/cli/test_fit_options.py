@@ -28,11 +28,14 @@ def test_the_model_of_the_paper_is_one_flag_away_and_contradictions_are_refused(
 def test_every_parameter_of_the_parts_can_be_given(tmp_path):
     arguments = ("fit", "digits", "--seed", 0, "--n-components", 30, "--max-iter", 2, "-o")
     given = ("--sketch-components", 9, "--shrinkage", 2, "--burn-in", 3, "--group-smoothing", 4)
+    given += ("--group-pair-smoothing", 0.5)
     assert run(*arguments, tmp_path / "a.npz", *given)[0] == 0
     model = load_model(tmp_path / "a.npz")
     sketches = model.sketches_[0]
     assert (sketches.n_components, sketches.shrinkage, sketches.burn_in) == (9, 2, 3)
-    assert (model.supports_[0].group_smoothing, model.supports_[0].burn_in) == (4, MarkovSupports().burn_in)
+    supports = model.supports_[0]
+    assert (supports.group_smoothing, supports.group_pair_smoothing) == (4, 0.5)
+    assert supports.burn_in == MarkovSupports().burn_in
     given = (
         *("--no-sketches", "--n-groups", 1, "--support-method", "pseudo-likelihood", "--rank", 2, "--l2", 9),
         *("--coefficient-method", "pooled", "--coefficient-scale", "log", "--burn-in", 3),
@@ -78,6 +81,8 @@ def test_select_reports_its_table_and_fits_with_the_winner(tmp_path):
     assert code == 0
     assert "pair_exponent=0.2, pair_reference=groups" in err
     assert "group_smoothing=4.0" in err
+    assert "group_pair_smoothing=1.0" in err
+    assert ", smoothing=0.05" in err
     assert "noise=0.25" in err
     assert "chosen: " in err
     selected = json.loads(out)["selected"]

@@ -28,14 +28,23 @@ def random_codes(seed, n, n_atoms=4, k=2):
     return codes
 
 
-def test_the_posterior_is_that_of_enumeration():
+@pytest.mark.parametrize("pairs_of_groups", [False, True])
+def test_the_posterior_is_that_of_enumeration(pairs_of_groups):
     codes, atoms = random_codes(0, 300), np.random.default_rng(1).standard_normal((4, 3))
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
-    network = MarkovSupports().fit(codes)
-    model = SketchedCodes(noise=0.6, burn_in=40).fit(codes, components=atoms)
+    networks, groups, group = MarkovSupports(), None, 0
+    if pairs_of_groups:
+        networks, groups = (
+            MarkovSupports(n_groups=2, group_pair_smoothing=0.1),
+            codes[:, 0] * codes[:, 1] != 0,
+        )
+        groups, group = groups.astype(int), 1
+    networks.fit(codes, groups=groups)
+    network = networks.network(group)
+    model = SketchedCodes(noise=0.6, burn_in=40).fit(codes, components=atoms, groups=groups)
     n, sketch = 20_000, model.positions_[7].astype(float) + 0.3
     generators = [np.random.default_rng([3, i]) for i in range(n)]
-    drawn = model._explain(network, generators, np.zeros(n, np.intp), np.tile(sketch, (n, 1)))
+    drawn = model._explain(networks, generators, np.full(n, group), np.tile(sketch, (n, 1)))
 
     seen, noise = model.atoms_, model.noise_variance_
     signs = np.where(network.states_ < 4, 1.0, -1.0)

@@ -102,8 +102,16 @@ def test_groups_are_checked(few):
         ({"log_group_factors": start[0][None]}, r"groups must hold one of 0..0 for each of the 200"),
         ({"groups": groups + 1, "log_group_factors": start[0][None]}, "groups must hold one of 0..0"),
         (
-            {"groups": groups, "log_group_factors": start[0][None], "validation": model.supports_},
-            "validation is of one network, and groups are given",
+            {
+                "groups": groups,
+                "log_group_factors": np.stack([start[0]] * 2),
+                "validation": model.supports_,
+            },
+            "validation_groups must be given where groups are, got None",
+        ),
+        (
+            {"validation": model.supports_, "validation_groups": groups + 1},
+            "validation_groups must hold one of 0..0 for each of the 200",
         ),
     ):
         with pytest.raises(ValueError, match=message):
@@ -155,6 +163,25 @@ def test_early_stopping_returns_the_best_step(truth, few):
     assert pseudo_likelihood(held_out, theta, table).mean() == pytest.approx(history["validation"][best])
     assert history["validation"][best] > history["validation"][0]
     assert divergence(truth[1], (theta, table), 4) < divergence(truth[1], start, 4)
+
+
+def test_early_stopping_holds_every_support_against_its_group(few):
+    """Of two groups that love other atoms; a row that is in no network is left out."""
+    model, start = few
+    n, tilt = len(model.supports_), np.random.default_rng(3).normal(0, 1.5, 12)
+    thetas = start[0] + np.stack([tilt, -tilt])
+    held_out = draw_rows(*enumerate_supports(PairwiseSupports(thetas[0], start[1]), 4), 300, seed=3)
+    impossible = np.array([[0, 12, 1, 2]])
+    theta, table, history = fit_pseudo_likelihood(
+        model.supports_, *start, l2=0.0, groups=np.arange(n) % 2, log_group_factors=thetas,
+        validation=np.concatenate([impossible, held_out]), validation_groups=np.zeros(301, int),
+    )  # fmt: skip
+    at_start = pseudo_likelihood(held_out, thetas[0], start[1]).mean()
+    assert history["validation"][0] == pytest.approx(at_start)
+    at_best = pseudo_likelihood(held_out, theta + tilt, table).mean()
+    assert at_best == pytest.approx(history["validation"].max())
+    other = pseudo_likelihood(held_out, thetas[1], start[1]).mean()
+    assert abs(other - at_start) > 0.5
 
 
 def test_low_rank_change_has_that_rank(many):

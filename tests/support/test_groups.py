@@ -229,6 +229,7 @@ def test_pseudo_likelihood_is_that_of_the_most_probable_group():
             "n_groups must be at least 1 and at most 30, got 31; each needs one of n_samples=30",
         ),
         ({"group_smoothing": 0}, None, "group_smoothing must be at least 1e-09, got 0"),
+        ({"group_pair_smoothing": 0}, None, "group_pair_smoothing must be at least 1e-09, got 0"),
         (
             {"pair_reference": "group"},
             None,
