@@ -56,8 +56,6 @@ axes[1].set(xlabel="noise of sketches")
 # ----------------------
 # ``vary`` draws by way of the sketch of an image. The first column are images held out, beside them
 # variations.
-rows = []
-for image in held_out[:6]:
-    rows += [image[None], default.vary(np.tile(image, (11, 1, 1)), random_state=0)]
-plot_images(np.concatenate(rows), n_columns=12)
+variations = default.vary(held_out[:6], random_state=0, n_variations=11).reshape(6, 11, 8, 8)
+plot_images(np.concatenate([held_out[:6, None], variations], axis=1).reshape(-1, 8, 8), n_columns=12)
 plt.show()

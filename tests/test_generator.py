@@ -325,6 +325,12 @@ def test_variations_resemble_their_images_and_do_not_depend_on_the_others(digits
     assert ((near - images) ** 2).mean() < 0.5 * ((far - images) ** 2).mean()
     fewer = per_class.vary(images[:20], labels[:20], 0)  # whose codes may round otherwise
     np.testing.assert_allclose(fewer, near[:20], atol=1e-4)
+    several = per_class.vary(images[:20], labels[:20], 0, n_variations=3)
+    assert several.shape == (60, *images.shape[1:])
+    repeated = per_class.vary(images[:20].repeat(3, axis=0), labels[:20].repeat(3), 0)
+    np.testing.assert_allclose(several, repeated, atol=1e-4)
+    with pytest.raises(ValueError, match="n_variations must be at least 1, got 0"):
+        per_class.vary(images, labels, n_variations=0)
     bare = SparseImageGenerator(KSVD(5, max_iter=1), sketches="none").fit(images)
     with pytest.raises(ValueError, match="vary needs sketches"):
         bare.vary(images)

@@ -279,27 +279,36 @@ class SparseImageGenerator(ImageCodes, BaseEstimator):
         return draw(self, generators, class_, clip)
 
     def vary(
-        self, X: ArrayLike, y: ArrayLike | None = None, random_state: Any = None, *, clip: bool = True
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        random_state: Any = None,
+        *,
+        n_variations: int = 1,
+        clip: bool = True,
     ) -> NDArray[np.float32]:
-        """Draw a variation of each image: another code that explains a sketch of it.
+        """Draw variations of each image: other codes that explain a sketch of it.
 
         Parameters
         ----------
         X, y
             As in :meth:`encode`.
         random_state : int, RandomState, Generator, SeedSequence or None, default=None
-            Seed; each image has its own stream of random numbers.
+            Seed; each variation has its own stream of random numbers.
+        n_variations : int, default=1
+            Of each image.
         clip : bool, default=True
             As in :meth:`sample`.
 
         Returns
         -------
-        images : ndarray of shape (n_samples, h, w[, c]), float32
+        images : ndarray of shape (n_samples * n_variations, h, w[, c]), float32
+            Image after image.
 
         Raises
         ------
         ValueError
-            If the model has no sketches, or images or labels do not fit it.
+            If the model has no sketches, or images, labels or ``n_variations`` do not fit it.
 
         Examples
         --------
@@ -314,8 +323,10 @@ class SparseImageGenerator(ImageCodes, BaseEstimator):
         check_is_fitted(self)
         if self.sketches_ is None:
             raise ValueError("vary needs sketches, and this model has none; fit with sketches=None")
+        check_integer("n_variations", n_variations, 1)
         codes, sketches = self.encode(X, y), self.sketches_
-        model_of = models_of(self.classes_, codes.shape[0], y)
+        model_of = models_of(self.classes_, codes.shape[0], y).repeat(n_variations)
+        codes = codes[np.arange(codes.shape[0]).repeat(n_variations)]
         generators = spawn_generators(random_state, codes.shape[0])
 
         def draw(model: int, rows: NDArray[np.intp]) -> sparse.csr_array:
