@@ -43,7 +43,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 from surroundings import DATA
 
-from sparsegen_classic import SparseImageGenerator, nearest_images, open_images
+from sparsegen_classic import SketchedCodes, SparseImageGenerator, nearest_images, open_images
 from sparsegen_classic.baselines import (
     PPCA,
     GroupedGaussians,
@@ -185,6 +185,7 @@ def jobs(task):
     for name, given in {
         "ours, no groups": {"n_groups": 1},
         "ours, no sketches": {"sketches": "none"},
+        "ours, less noise": {"sketches": SketchedCodes(noise=0.2, bandwidth=3.0)},
     }.items():
         yield (name,), lambda seed, given=given: task.generator(seed, **given), True, one(name)
     yield ("the paper",), task.paper, True, one("the paper")
