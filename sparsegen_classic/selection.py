@@ -19,7 +19,7 @@ from sparsegen_classic.sketches import SketchedCodes
 
 __all__ = ["Selection", "select_settings"]
 
-_NOISES = 0.25, 0.6  # of sketches, less and more than by default
+_SKETCHES: tuple[dict[str, Any], ...] = {"noise": 0.25, "bandwidth": 3.0}, {"noise": 0.6}  # less noise, more
 _SMOOTHINGS = 0.05, 5.0  # of pairs, likewise
 
 
@@ -80,8 +80,9 @@ def select_settings(
         Labels, for a model per class.
     grid : mapping of str to sequences, or list of such, default=None
         Values to try, all combinations of each mapping. None tries one group, a third of the default
-        number of groups, as many and twice as many, less and more noise of the sketches, and leaves out the
-        tone curve, or sketches; if ``supports`` is given, it tries also what is in the Notes.
+        number of groups, as many and twice as many, less noise of the sketches (in a wider bandwidth) and
+        more, and leaves out the tone curve, or sketches; if ``supports`` is given, it tries also what is in
+        the Notes.
     validation_share : float in (0, 1), default=0.15
         Part of the images that is set aside, of each class alike.
     n_samples : int, default=2000
@@ -170,20 +171,21 @@ def _default_grids(
         tried = [([1], ["all"], [0.4]), (several, ["all"], [0.4, 0.8]), (middle, ["groups"], [0.2, 0.4])]
         usual = middle or [1], ["all"], [0.4]
     grids = [dict(zip(names, values, strict=True)) for values in tried if values[0]]
-    others: list[tuple[str, Any]] = []
+    others: list[dict[str, Any]] = []
     if generator.supports is not None:
         if middle:
-            others += [("supports__group_smoothing", 4.0), ("supports__group_pair_smoothing", 1.0)]
-        others += [("supports__smoothing", smoothing) for smoothing in _SMOOTHINGS]
+            others += [{"supports__group_smoothing": 4.0}, {"supports__group_pair_smoothing": 1.0}]
+        others += [{"supports__smoothing": smoothing} for smoothing in _SMOOTHINGS]
     if generator.tone != "clip":
-        others.append(("tone", "clip"))
+        others.append({"tone": "clip"})
     if generator.sketches is None:
-        others += [("sketches", SketchedCodes(noise=noise)) for noise in _NOISES]
+        others += [{"sketches": SketchedCodes(**given)} for given in _SKETCHES]
     elif not isinstance(generator.sketches, str):
-        others += [("sketches__noise", noise) for noise in _NOISES]
+        others += [{f"sketches__{name}": value for name, value in given.items()} for given in _SKETCHES]
     if not isinstance(generator.sketches, str):
-        others.append(("sketches", "none"))
-    return grids + [dict(zip(names, usual, strict=True)) | {name: [value]} for name, value in others]
+        others.append({"sketches": "none"})
+    added = [{name: [value] for name, value in other.items()} for other in others]
+    return grids + [dict(zip(names, usual, strict=True)) | other for other in added]
 
 
 def _name(params: Mapping[str, Any]) -> str:

@@ -64,7 +64,8 @@ def test_the_default_grid_goes_by_the_number_of_images(digits):
     selection = select_settings(SparseImageGenerator(KSVD(15)), digits.images[:282], n_samples=50)
     assert sorted(selection.candidates) == [
         "n_groups=1", "n_groups=16", "n_groups=2", "n_groups=8",
-        "n_groups=8, sketches=SketchedCodes(noise=0.25)", "n_groups=8, sketches=SketchedCodes(noise=0.6)",
+        "n_groups=8, sketches=SketchedCodes(bandwidth=3.0, noise=0.25)",
+        "n_groups=8, sketches=SketchedCodes(noise=0.6)",
         "n_groups=8, sketches=none", "n_groups=8, tone=clip",
     ]  # fmt: skip
 

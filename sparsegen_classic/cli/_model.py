@@ -179,7 +179,7 @@ def check_model_options(options: dict[str, Any]) -> None:
         _refuse("--support-method counts, the default,", ("l2", "rank"))
     if options["select"]:
         tried = "smoothing", "pair_exponent", "pair_reference", "group_smoothing", "group_pair_smoothing"
-        _refuse("--select", ("n_groups", *tried, "tone", "noise"))
+        _refuse("--select", ("n_groups", *tried, "tone", "noise", "bandwidth"))
 
 
 def _refuse(flag: str, fixed: tuple[str, ...], remedy: str = "leave one of them out") -> None:

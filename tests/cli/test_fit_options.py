@@ -83,12 +83,13 @@ def test_select_reports_its_table_and_fits_with_the_winner(tmp_path):
     assert "group_smoothing=4.0" in err
     assert "group_pair_smoothing=1.0" in err
     assert ", smoothing=0.05" in err
-    assert "noise=0.25" in err
+    assert "bandwidth=3.0, noise=0.25" in err
     assert "chosen: " in err
     selected = json.loads(out)["selected"]
     model = load_model(tmp_path / "a.npz")
     assert model.n_groups == selected["n_groups"]
     assert model.supports.pair_exponent == selected["supports__pair_exponent"]
-    code, _, err = run(*arguments, "-o", tmp_path / "b.npz", "--n-groups", 3)
-    assert code == 2
-    assert "--select decides about --n-groups" in err
+    for option in ("--n-groups", "--smoothing", "--bandwidth"):
+        code, _, err = run(*arguments, "-o", tmp_path / "b.npz", option, 3)
+        assert code == 2
+        assert f"--select decides about {option}" in err
