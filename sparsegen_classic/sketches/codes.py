@@ -323,7 +323,7 @@ class SketchedCodes(BaseEstimator):
         def run(part: slice) -> None:
             rows = parts[part.start]
             own = [generators[i] for i in rows.tolist()]
-            table = network.network(group_of[rows[0]]).log_pair_factors_
+            table = np.ascontiguousarray(network.pair_table(group_of[rows[0]]))
             # one by one: a product of all would round by how many there are
             correlations = np.stack([self.atoms_ @ sketch for sketch in sketches[rows]])
             uniforms = np.stack([generator.random(flips) for generator in own])
@@ -331,7 +331,7 @@ class SketchedCodes(BaseEstimator):
             drawn, values = supports[rows], coefficients[rows]
             run_sketched_chains(
                 correlations, gram, atoms, signs, network.log_group_factors_[group_of[rows]],
-                np.ascontiguousarray(table), means, variances, self.noise_variance_,
+                table, means, variances, self.noise_variance_,
                 drawn, sizes[rows], values, uniforms, normals,
             )  # fmt: skip
             supports[rows], coefficients[rows] = drawn, values

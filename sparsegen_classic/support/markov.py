@@ -119,8 +119,8 @@ class MarkovSupports(GroupedNetworks, BaseEstimator):
     two atoms a support it reproduces the law of the data exactly.
 
     Pair factors of groups are made from ``supports_`` when they are needed, so that nothing has to be kept
-    for them. A group has few supports: on MNIST draws are as good as with shared pairs, and take three times
-    as long.
+    for them. A group has few supports: on MNIST draws are no better than with shared pairs, and take three
+    times as long.
 
     With pairs counted against all supports, what belongs to a group counts in its single factors and again
     in each of k (k - 1) / 2 pairs. Without sketches, few atoms make clearer samples then (MNIST, k = 12:
@@ -344,9 +344,8 @@ class MarkovSupports(GroupedNetworks, BaseEstimator):
             return pseudo_likelihood(indices, *given, groups=groups)
         values = np.empty(len(indices))
         for group in np.unique(groups):
-            own, law = groups == group, self.network(group)
-            factors = law.log_factors_, law.log_pair_factors_, self.n_jobs
-            values[own] = pseudo_likelihood(indices[own], *factors)
+            own, theta = groups == group, self.log_group_factors_[group]
+            values[own] = pseudo_likelihood(indices[own], theta, self.pair_table(group), self.n_jobs)
         return values
 
     def in_training(self, X: Any) -> NDArray[np.bool_]:

@@ -68,18 +68,26 @@ class GroupedNetworks:
 
         With one group the estimator itself serves them as well.
         """
-        supports, table = self.supports_[self.groups_ == group], self.log_pair_factors_
         return SimpleNamespace(
             states_=self.states_,
             log_factors_=self.log_group_factors_[group],
-            log_pair_factors_=table_of_group(self, supports) if self.has_group_pairs else table,
-            supports_=supports,
+            log_pair_factors_=self.pair_table(group),
+            supports_=self._supports_of(group),
         )
 
     @property
     def has_group_pairs(self) -> bool:
-        """Whether groups have pair factors of their own, made anew by :meth:`network` and not kept."""
+        """Whether groups have pair factors of their own, made anew by :meth:`pair_table` and not kept."""
         return check_group_pairs(self)
+
+    def pair_table(self, group: int) -> NDArray[np.float64]:
+        """Return the pair factors of one group (n_states, n_states): its own, or ``log_pair_factors_``."""
+        if not self.has_group_pairs:
+            return self.log_pair_factors_
+        return table_of_group(self, self._supports_of(group))
+
+    def _supports_of(self, group: int) -> NDArray[np.int32]:
+        return self.supports_[self.groups_ == group]
 
     def _most_probable(self, indices: NDArray[np.int32]) -> NDArray[np.intp]:
         return most_probable(indices, self.log_group_factors_, self.group_shares_, self.n_jobs)

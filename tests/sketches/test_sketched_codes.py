@@ -34,11 +34,8 @@ def test_the_posterior_is_that_of_enumeration(pairs_of_groups):
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
     networks, groups, group = MarkovSupports(), None, 0
     if pairs_of_groups:
-        networks, groups = (
-            MarkovSupports(n_groups=2, group_pair_smoothing=0.1),
-            codes[:, 0] * codes[:, 1] != 0,
-        )
-        groups, group = groups.astype(int), 1
+        networks.set_params(n_groups=2, group_pair_smoothing=0.1)
+        groups, group = (codes[:, 0] * codes[:, 1] != 0).astype(int), 1
     networks.fit(codes, groups=groups)
     network = networks.network(group)
     model = SketchedCodes(noise=0.6, burn_in=40).fit(codes, components=atoms, groups=groups)
